@@ -1,0 +1,40 @@
+// Where a kernel runs. A back end is a tag type; every kernel is a template over the tag, declared once and defined
+// once per back end: ops/cpu/X.cpp is compiled once per CPU instruction set, ops/cuda/X.cu holds the CUDA half.
+#pragma once
+#include "engine/error.h"
+
+namespace stflow {
+
+struct Plain {};   // the baseline of the architecture (SSE2 on x86-64, NEON on aarch64)
+struct Avx2 {};    // AVX2 + FMA
+struct Avx512 {};  // AVX-512 F/BW/DQ/VL
+
+enum class Isa { plain, avx2, avx512 };
+
+/// The widest instruction set of this machine, or the one STFLOW_ISA (plain, avx2, avx512) names. Decided once.
+/// Throws Exit::device if STFLOW_ISA names one that this machine lacks.
+Isa best_isa();
+const char* name_of(Isa);
+/// True when this machine can run `isa`.
+bool supports(Isa isa);
+
+/// What an op needs to know to run: passed by value.
+struct Context {
+  Isa isa = best_isa();
+};
+
+/// The one place where a back end is chosen: calls f(tag).
+template <class F> void on(const Context& c, F f) {
+#if defined(__x86_64__)
+  switch (c.isa) {
+    case Isa::avx512: return f(Avx512{});
+    case Isa::avx2: return f(Avx2{});
+    case Isa::plain: break;
+  }
+#else
+  (void)c;
+#endif
+  f(Plain{});
+}
+
+}  // namespace stflow

@@ -1,0 +1,60 @@
+#include "engine/module.h"
+
+#include <cmath>
+
+namespace stflow {
+
+Parameter ParameterSet::add(const std::string& name, Shape shape, Init init, int64_t fan_in) {
+  check(!find(name), "parameter {} declared twice", name);
+  constexpr int64_t kStep = 16;  // elements: every parameter starts on a 64-byte line
+  Parameter p{name, shape, init, fan_in, size_, shape.rank >= 2, true};
+  size_ += (shape.size() + kStep - 1) / kStep * kStep;
+  list_.push_back(p);
+  return p;
+}
+
+const Parameter* ParameterSet::find(const std::string& name) const {
+  for (const auto& p : list_)
+    if (p.name == name) return &p;
+  return nullptr;
+}
+
+int64_t ParameterSet::parameters() const {
+  int64_t n = 0;
+  for (const auto& p : list_) n += p.shape.size();
+  return n;
+}
+
+Tensor ParameterSet::slice(const Tensor& flat, const Parameter& p) const {
+  return {static_cast<char*>(flat.data) + size_t(p.offset) * bytes_of(flat.type), p.shape, flat.type};
+}
+
+void ParameterSet::allocate(DType type, uint64_t seed) {
+  type_ = type;
+  values_ = Array({size_}, type);
+  grads_ = Array({size_ + 1}, type);
+  uint32_t number = 0;
+  for (const auto& p : list_) {
+    RandomKey key(seed, Stream::init, number++);
+    Tensor v = value(p);
+    for (int64_t i = 0; i < v.size(); i++) {
+      Philox4 r = key.draw(uint64_t(i));
+      double x = 0;
+      switch (p.init) {
+        case Init::zero: break;
+        case Init::one: x = 1; break;
+        case Init::fan_in: x = (2 * open01(r.v[0], r.v[1]) - 1) / std::sqrt(double(p.fan_in)); break;
+        case Init::trunc_normal:
+          do {  // Box-Muller; redraw beyond two standard deviations
+            x = std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3]));
+            r = philox(r, uint32_t(seed), number);
+          } while (std::fabs(x) > 2);
+          x *= 0.02;
+          break;
+      }
+      by_type(type, [&](auto zero) { v.as<decltype(zero)>()[i] = decltype(zero)(float(x)); });
+    }
+  }
+}
+
+}  // namespace stflow

@@ -1,0 +1,59 @@
+// All parameters are one flat array: values, gradients and the optimiser's moments have the same layout, and the
+// gradient array ends with one more element, the number of spots. A checkpoint is one header and one write.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/random.h"
+#include "engine/storage.h"
+
+namespace stflow {
+
+/// How a parameter starts.
+enum class Init {
+  zero,
+  one,
+  fan_in,       // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for Linear weight and bias
+  trunc_normal  // N(0, 0.02) cut at two standard deviations: timm's ViT
+};
+
+/// A named slice of the flat arrays. `name` is the reference's state-dict name.
+struct Parameter {
+  std::string name;
+  Shape shape;
+  Init init = Init::zero;
+  int64_t fan_in = 1;
+  int64_t offset = -1;    // first element in the flat arrays
+  bool decays = false;    // weight decay applies (matrices only)
+  bool present = true;    // false: an optional layer that this model does not have
+};
+
+/// Owns every parameter of a model. Layers declare theirs in their constructors; allocate() then makes the memory.
+class ParameterSet {
+ public:
+  /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
+  Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
+  /// Makes values (initialised from `seed`, the same at any thread count) and gradients.
+  void allocate(DType type, uint64_t seed);
+
+  [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
+  [[nodiscard]] const Parameter* find(const std::string& name) const;
+  [[nodiscard]] int64_t size() const { return size_; }           // elements, alignment gaps included
+  [[nodiscard]] int64_t parameters() const;                      // elements the model has
+  [[nodiscard]] DType type() const { return type_; }
+  [[nodiscard]] const Tensor& values() const { return values_.tensor(); }
+  [[nodiscard]] const Tensor& grads() const { return grads_.tensor(); }   // size() + 1
+  /// The view of p in a flat array of this set's layout.
+  [[nodiscard]] Tensor slice(const Tensor& flat, const Parameter& p) const;
+  [[nodiscard]] Tensor value(const Parameter& p) const { return slice(values_.tensor(), p); }
+  [[nodiscard]] Tensor grad(const Parameter& p) const { return slice(grads_.tensor(), p); }
+
+ private:
+  std::vector<Parameter> list_;
+  int64_t size_ = 0;
+  DType type_ = DType::f32;
+  Array values_, grads_;
+};
+
+}  // namespace stflow

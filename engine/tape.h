@@ -1,0 +1,112 @@
+// The program is data: model code records ops on a tape, the planner turns lifetimes into offsets in one arena,
+// forward() and backward() walk a flat list.
+#pragma once
+#include <initializer_list>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "engine/module.h"
+#include "engine/op.h"
+#include "engine/storage.h"
+
+namespace stflow {
+
+class Tape;
+
+/// A node of a tape. Default-constructed, it stands for a missing optional input.
+struct Var {
+  Tape* tape = nullptr;
+  int id = -1;
+  [[nodiscard]] Shape shape() const;
+  [[nodiscard]] DType type() const;
+};
+
+/// Use: record (input, param, ops), plan(), bind(), forward(), backward(); reset() keeps all capacity for the next item.
+class Tape {
+ public:
+  explicit Tape(Context context = {}) : context_(context) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape();
+
+  /// A value that the caller owns. With grad.data, backward adds its gradient there.
+  Var input(Tensor value, Tensor grad = {});
+  /// A parameter; its gradient goes to the array given to bind().
+  Var param(const Parameter& p);
+  /// Records O with the given inputs and returns its output.
+  template <class O> Var record(const O& op, std::initializer_list<Var> in) {
+    static_assert(std::is_trivially_destructible_v<O>, "ops live in the tape's buffer and are never destroyed");
+    return add(new (op_memory(sizeof(O), alignof(O))) O(op), in.begin(), int(in.size()));
+  }
+
+  /// Lays out the arena and returns its bytes. Nothing is touched. `keep_all` gives every value a place of its own
+  /// (for reading intermediate values). Only ancestors of nothing are dropped: every node is computed.
+  size_t plan(bool training, bool keep_all = false);
+  /// Points every node into the arena (grown when too small; `params` gives values, `grads` has the layout of
+  /// ParameterSet::grads or is empty for inference) and, for inference, lets ops prepare.
+  void bind(Storage& arena, const ParameterSet& params, Tensor grads = {});
+  void forward();
+  /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters.
+  void backward(Var loss);
+  /// Forgets the program, keeps the memory.
+  void reset();
+
+  [[nodiscard]] Tensor value(Var v) const { return nodes_[size_t(v.id)].value; }
+  [[nodiscard]] bool training() const { return training_; }
+  [[nodiscard]] Context context() const { return context_; }
+  [[nodiscard]] int size() const { return int(nodes_.size()); }
+
+  /// Names the layer of the nodes recorded from now on, for error lines ("backbone.blks.2.attn"). The text must outlive the tape's program.
+  void layer(const char* name) { layer_ = name; }
+  /// After each op, throws Exit::data naming op, layer, direction, shape and index of the first NaN or Inf.
+  void check_finite(bool on) { check_finite_ = on; }
+  /// Tests only: fills every buffer with NaN outside its planned life, so that a wrong keep() is seen.
+  void scorch(bool on) { scorch_ = on; }
+  /// Tests only: called after each op's forward (node id, value) - to change a value on purpose.
+  void tamper(void (*f)(void*, int, Tensor), void* state) { tamper_ = f, tamper_state_ = state; }
+
+ private:
+  struct Node {
+    const Op* op = nullptr;
+    const char* layer = "";
+    int in[kMaxInputs];
+    int inputs = 0;
+    Tensor value, grad;
+    bool wants_grad = false;
+    int64_t offset = -1;  // of the parameter in the flat array, in elements
+    size_t value_at = 0, grad_at = 0, saved_at = 0, scratch_at = 0, back_scratch_at = 0, prepared_at = 0;
+    size_t saved = 0, scratch = 0, back_scratch = 0, prepared = 0;
+    int first_reader = -1;
+  };
+  struct Life { int node; int kind; size_t bytes; int born, dies; size_t at; };
+
+  Var add(const Op* op, const Var* in, int n);
+  void* op_memory(size_t bytes, size_t align);
+  Call call(const Node& n, bool backward) const;
+  void place();
+  void settle(int time);
+  void verify_finite(const Node& n, const Tensor& t, const char* direction) const;
+
+  Context context_;
+  std::vector<Node> nodes_;
+  std::vector<Life> lives_;
+  std::vector<int> order_;
+  std::vector<unsigned char> born_;
+  struct Chunk { unsigned char* data; size_t size; };
+  std::vector<Chunk> chunks_;  // op objects
+  size_t chunk_ = 0, chunk_used_ = 0;
+  size_t arena_bytes_ = 0;
+  char* arena_ = nullptr;
+  const char* layer_ = "";
+  bool training_ = false, check_finite_ = false, scorch_ = false;
+  void (*tamper_)(void*, int, Tensor) = nullptr;
+  void* tamper_state_ = nullptr;
+};
+
+inline Shape Var::shape() const { return tape ? tape->value(*this).shape : Shape{}; }
+inline DType Var::type() const { return tape->value(*this).type; }
+
+}  // namespace stflow

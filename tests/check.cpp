@@ -1,0 +1,161 @@
+#include "tests/check.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "engine/random.h"
+#include "engine/threads.h"
+#include "ops/weighted_sum.h"
+
+namespace stflow::test {
+namespace {
+
+struct Result {
+  double loss = 0;
+  std::vector<double> value;
+  std::vector<std::vector<double>> grads;
+  std::vector<unsigned char> bytes;  // value and gradients as they lie in memory
+};
+
+bool is_fixed(const Options& o, size_t i) {
+  for (int f : o.fixed)
+    if (size_t(f) == i) return true;
+  return false;
+}
+
+template <class T> Result run(Isa isa, const Build& build, const std::vector<Shape>& shapes, const std::vector<std::vector<double>>& x, const Options& o) {
+  Tape tape(Context{isa});
+  tape.scorch(true);
+  std::vector<Array> values, grads;
+  std::vector<Var> in;
+  for (size_t i = 0; i < shapes.size(); i++) {
+    values.emplace_back(shapes[i], DTypeOf<T>::value);
+    grads.emplace_back(shapes[i], DTypeOf<T>::value);
+    for (size_t j = 0; j < x[i].size(); j++) values[i].as<T>()[j] = T(x[i][j]);
+    Tensor none;
+    in.push_back(tape.input(values[i], is_fixed(o, i) ? none : grads[i].tensor()));
+  }
+  Var y = build(tape, in);
+  Array weight(y.shape(), DTypeOf<T>::value);
+  auto w = normal(size_t(weight.tensor().size()), 77);
+  for (size_t j = 0; j < w.size(); j++) weight.as<T>()[j] = T(w[j]);
+  Var loss = weighted_sum(y, tape.input(weight));
+  tape.plan(true, true);  // lives first with every value kept ...
+  Storage arena;
+  ParameterSet none;
+  tape.plan(true);        // ... then for real: both must plan
+  tape.bind(arena, none);
+  tape.forward();
+  Result r;
+  r.loss = *tape.value(loss).as<T>();
+  tape.backward(loss);
+  for (size_t i = 0; i < shapes.size(); i++) {
+    auto* g = grads[i].template as<T>();
+    r.grads.emplace_back(g, g + grads[i].tensor().size());
+    auto* b = static_cast<unsigned char*>(grads[i].tensor().data);
+    r.bytes.insert(r.bytes.end(), b, b + grads[i].tensor().bytes());
+  }
+  tape.plan(true, true);
+  tape.bind(arena, none);
+  tape.forward();
+  Tensor v = tape.value(y);
+  r.value.assign(v.as<T>(), v.as<T>() + v.size());
+  auto* b = static_cast<unsigned char*>(v.data);
+  r.bytes.insert(r.bytes.end(), b, b + v.bytes());
+  return r;
+}
+
+double apart(const std::vector<double>& a, const std::vector<double>& b) {
+  double worst = 0, top = 0;
+  for (size_t i = 0; i < a.size(); i++) {
+    double d = std::fabs(a[i] - b[i]);
+    if (!(d <= worst)) worst = d;  // NaN wins
+    top = std::max(top, std::fabs(b[i]));
+  }
+  return worst / (top > 0 ? top : 1);
+}
+
+}  // namespace
+
+std::vector<double> normal(size_t n, uint64_t seed) {
+  std::vector<double> v(n);
+  RandomKey key(seed, Stream::test);
+  for (size_t i = 0; i < n; i++) {
+    auto r = key.draw(i);
+    v[i] = std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3]));
+  }
+  return v;
+}
+
+double relative(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.size() == b.size());
+  auto numbers = [](const Tensor& t) {
+    std::vector<double> v;
+    by_type(t.type, [&](auto zero) { v.assign(t.as<decltype(zero)>(), t.as<decltype(zero)>() + t.size()); });
+    return v;
+  };
+  return apart(numbers(a), numbers(b));
+}
+
+void op(const std::string& name, const Build& build, const std::vector<Shape>& shapes, const Options& o) {
+  CAPTURE(name);
+  std::vector<std::vector<double>> x;
+  for (size_t i = 0; i < shapes.size(); i++) {
+    x.push_back(normal(size_t(shapes[i].size()), 1000 + i));
+    if (o.low < o.high)
+      for (auto& v : x.back()) v = o.low + (o.high - o.low) * (0.5 + 0.5 * std::erf(v / std::sqrt(2.0)));
+  }
+  for (size_t i = 0; i < x.size(); i++)
+    for (auto& v : x[i]) v = double(float(v));  // the same numbers in both precisions
+  const Result exact = run<double>(Isa::plain, build, shapes, x, o);
+
+  double scale = 0;
+  for (auto& g : exact.grads)
+    for (double v : g) scale += v * v;
+  scale = std::sqrt(scale);
+  for (int probe = 0; probe < 8; probe++) {
+    double want = 0, length = 0;
+    std::vector<std::vector<double>> direction;
+    for (size_t i = 0; i < x.size(); i++) {
+      direction.push_back(is_fixed(o, i) ? std::vector<double>(x[i].size(), 0.0) : normal(x[i].size(), 5000 + 100 * uint64_t(probe) + i));
+      for (double d : direction[i]) length += d * d;
+    }
+    length = length > 0 ? std::sqrt(length) : 1;
+    auto at = [&](double h) {
+      auto moved = x;
+      for (size_t i = 0; i < x.size(); i++)
+        for (size_t j = 0; j < x[i].size(); j++) moved[i][j] += h * direction[i][j] / length;
+      return run<double>(Isa::plain, build, shapes, moved, o).loss;
+    };
+    for (size_t i = 0; i < x.size(); i++)
+      for (size_t j = 0; j < x[i].size(); j++) want += exact.grads[i][j] * direction[i][j] / length;
+    const double h = 1e-3;  // fourth order: error ~ h^4
+    const double got = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+    CAPTURE(probe);
+    CAPTURE(got);
+    CAPTURE(want);
+    REQUIRE(std::fabs(got - want) <= o.gradient * std::max({1e-3, std::fabs(want), scale}));
+  }
+
+  for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
+    if (!supports(isa)) continue;
+    CAPTURE(name_of(isa));
+    set_thread_count(1);
+    const Result one = run<float>(isa, build, shapes, x, o);
+    REQUIRE(apart(one.value, exact.value) <= o.agree);
+    double top = 0;
+    for (auto& g : exact.grads)
+      for (double v : g) top = std::max(top, std::fabs(v));
+    for (size_t i = 0; i < x.size(); i++)
+      for (size_t j = 0; j < x[i].size(); j++) REQUIRE(std::fabs(one.grads[i][j] - exact.grads[i][j]) <= o.agree * (top > 0 ? top : 1));
+    for (int threads : {2, 3}) {
+      set_thread_count(threads);
+      REQUIRE(run<float>(isa, build, shapes, x, o).bytes == one.bytes);
+    }
+    set_thread_count(0);
+  }
+}
+
+}  // namespace stflow::test

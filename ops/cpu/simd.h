@@ -68,11 +68,10 @@ template <> STFLOW_INLINE Vec<float> fma<float>(Vec<float> a, Vec<float> b, Vec<
 
 /// The sum of the lanes, always by the same tree: i + (i + 8), then + 4, + 2, + 1.
 template <class T> STFLOW_INLINE T sum(Vec<T> v) {
-  T a[kLanes];
-  store(a, v);
-  for (int width = kLanes / 2; width; width /= 2)
-    for (int i = 0; i < width; i++) a[i] += a[i + width];
-  return a[0];
+  const auto a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  const auto b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  const auto c = __builtin_shufflevector(b, b, 0, 1) + __builtin_shufflevector(b, b, 2, 3);
+  return c[0] + c[1];
 }
 template <class T> STFLOW_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return a > b ? a : b; }
 template <class T> STFLOW_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return a < b ? a : b; }

@@ -7,7 +7,7 @@ namespace stflow {
 Parameter ParameterSet::add(const std::string& name, Shape shape, Init init, int64_t fan_in) {
   check(!find(name), "parameter {} declared twice", name);
   constexpr int64_t kStep = 16;  // elements: every parameter starts on a 64-byte line
-  Parameter p{name, shape, init, fan_in, size_, shape.rank >= 2, true};
+  Parameter p{name, shape, type_, init, fan_in, size_, shape.rank >= 2, true};
   size_ += (shape.size() + kStep - 1) / kStep * kStep;
   list_.push_back(p);
   return p;
@@ -29,10 +29,9 @@ Tensor ParameterSet::slice(const Tensor& flat, const Parameter& p) const {
   return {static_cast<char*>(flat.data) + size_t(p.offset) * bytes_of(flat.type), p.shape, flat.type};
 }
 
-void ParameterSet::allocate(DType type, uint64_t seed) {
-  type_ = type;
-  values_ = Array({size_}, type);
-  grads_ = Array({size_ + 1}, type);
+void ParameterSet::allocate(uint64_t seed) {
+  values_ = Array({size_}, type_);
+  grads_ = Array({size_ + 1}, type_);
   uint32_t number = 0;
   for (const auto& p : list_) {
     RandomKey key(seed, Stream::init, number++);
@@ -52,7 +51,7 @@ void ParameterSet::allocate(DType type, uint64_t seed) {
           x *= 0.02;
           break;
       }
-      by_type(type, [&](auto zero) { v.as<decltype(zero)>()[i] = decltype(zero)(float(x)); });
+      by_type(type_, [&](auto zero) { v.as<decltype(zero)>()[i] = decltype(zero)(float(x)); });
     }
   }
 }

@@ -22,6 +22,7 @@ enum class Init {
 struct Parameter {
   std::string name;
   Shape shape;
+  DType type = DType::f32;
   Init init = Init::zero;
   int64_t fan_in = 1;
   int64_t offset = -1;    // first element in the flat arrays
@@ -32,10 +33,11 @@ struct Parameter {
 /// Owns every parameter of a model. Layers declare theirs in their constructors; allocate() then makes the memory.
 class ParameterSet {
  public:
+  explicit ParameterSet(DType type = DType::f32) : type_(type) {}
   /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
   Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
   /// Makes values (initialised from `seed`, the same at any thread count) and gradients.
-  void allocate(DType type, uint64_t seed);
+  void allocate(uint64_t seed);
 
   [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
   [[nodiscard]] const Parameter* find(const std::string& name) const;
@@ -52,7 +54,7 @@ class ParameterSet {
  private:
   std::vector<Parameter> list_;
   int64_t size_ = 0;
-  DType type_ = DType::f32;
+  DType type_;
   Array values_, grads_;
 };
 

@@ -41,7 +41,7 @@ Var Tape::input(Tensor value, Tensor grad) {
 
 Var Tape::param(const Parameter& p) {
   Node n;
-  n.value.shape = p.shape, n.offset = p.offset, n.wants_grad = true;
+  n.value.shape = p.shape, n.value.type = p.type, n.offset = p.offset, n.wants_grad = true;
   nodes_.push_back(n);
   return {this, int(nodes_.size()) - 1};
 }
@@ -57,7 +57,6 @@ Var Tape::add(const Op* op, const Var* in, int count) {
     check(in[i].tape == this, "{}: input {} belongs to another tape", op->name(), i);
     Node& source = nodes_[size_t(in[i].id)];
     shapes[i] = source.value;
-    if (source.offset >= 0) shapes[i].type = shapes[0].type;  // a parameter has the type of the activations it meets
     n.wants_grad |= source.wants_grad;
   }
   n.value = op->infer({shapes, size_t(count)});
@@ -151,7 +150,6 @@ void Tape::bind(Storage& arena, const ParameterSet& params, Tensor grads) {
       n.grad.data = training_ && n.wants_grad ? arena_ + n.grad_at : nullptr;
     } else if (n.offset >= 0) {
       const size_t at = size_t(n.offset) * bytes_of(params.type());
-      n.value.type = params.type();
       n.value.data = static_cast<char*>(params.values().data) + at;
       n.grad = n.value;
       n.grad.data = grads.data ? static_cast<char*>(grads.data) + at : nullptr;

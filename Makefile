@@ -1,25 +1,39 @@
 # make            build ./stflow (installs missing system packages when it may, else prints the line to run)
 # make test       build and run every test
-# make asan|tsan  the same tests under sanitizers        make bench   ./stflow bench
-# make format|lint|install|clean
+# make asan|tsan  the same tests under sanitizers (TESTS="..." are arguments of the test program)
+# make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
+# make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
+# make install    into PREFIX             make clean
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 MODE ?= release
 BUILD := build/$(MODE)
 PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
 
-CXX ?= g++
+# All cores, unless the user says how many.
+ifeq ($(findstring -j,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# What this machine has; making it installs the packages. Not needed to clean or to format.
+ifneq ($(filter-out clean format,$(or $(MAKECMDGOALS),all)),)
+include build/config.mk
+endif
+build/config.mk: tools/build/packages.txt tools/build/configure.sh tools/build/install_packages.sh
+	@tools/build/configure.sh $@
+
 ARCH := $(shell uname -m)
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
-COMMON := -std=c++20 -I. -MMD -MP -g1 -fPIE -fno-tree-slp-vectorize -ffp-contract=off -fstack-protector-strong \
-          -Wall -Wextra -Wshadow -Wno-psabi $(WERROR)
-release := -O2 -D_FORTIFY_SOURCE=2
+COMMON := -std=c++20 -I. $(HDF5_INCLUDES) -MMD -MP -g1 -fPIE -fno-tree-slp-vectorize -ffp-contract=off \
+          -fstack-protector-strong -Wall -Wextra -Wshadow -Wno-psabi $(WERROR)
+release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection
 asan := -O1 -fsanitize=address,undefined,float-cast-overflow,float-divide-by-zero -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS -fno-omit-frame-pointer
 tsan := -O1 -fsanitize=thread
-CXXFLAGS += $(COMMON) $($(MODE))
-LDFLAGS += $($(MODE)) -pie -Wl,-z,relro,-z,now -pthread
-LDLIBS += -lfmt $(shell pkg-config --libs hdf5) -ljpeg -lpng -lz
+FLAGS = $(COMMON) $($(MODE)) $(CXXFLAGS)
+LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
+LIBS = -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain
@@ -30,48 +44,61 @@ avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
 avx512 := -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 endif
 
--include tools/build/packages.mk
-
 LIB_SOURCES := $(wildcard engine/*.cpp ops/*.cpp model/*.cpp data/*.cpp)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/*/*.cpp)
-OBJECTS_LIB := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o))
-OBJECTS_TOOL := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
-OBJECTS_TEST := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o))
+TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
+TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
+OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
-.PHONY: all test asan tsan bench clean
+.PHONY: all test asan tsan bench fuzz format lint install clean FORCE
 all: stflow
 
-stflow: $(BUILD)/stflow
+# ./stflow is always the release build; a sanitizer's binary stays in its build folder.
+stflow: build/release/stflow
 	@cp -f $< $@
+ifneq ($(MODE),release)
+build/release/stflow: FORCE
+	@$(MAKE) MODE=release $@
+endif
 
-$(BUILD)/stflow: $(OBJECTS_TOOL) $(LIBRARY)
-	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/stflow: $(TOOL_OBJECTS) $(LIBRARY)
+	$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/all: $(OBJECTS_TEST) $(LIBRARY)
-	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# The tests run the command beside them and link its parts as well.
+$(BUILD)/tests/all: $(TEST_OBJECTS) $(filter-out $(BUILD)/tools/main.o,$(TOOL_OBJECTS)) $(LIBRARY)
+	$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
 
-$(LIBRARY): $(OBJECTS_LIB)
+$(LIBRARY): $(LIB_OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/%.o: %.cpp
+$(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $<"
-	@$(CXX) $(CXXFLAGS) -c -o $@ $<
+	@$(CXX) $(FLAGS) -c -o $@ $<
 
 define kernel_rule
-$(BUILD)/ops/cpu/%.$(1).o: ops/cpu/%.cpp
+$(BUILD)/ops/cpu/%.$(1).o: ops/cpu/%.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
 	@echo "  $$< [$(1)]"
-	@$(CXX) $(CXXFLAGS) $($(1)) -c -o $$@ $$<
+	@$$(CXX) $$(FLAGS) $($(1)) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call kernel_rule,$(i))))
 
-test: stflow $(BUILD)/tests/all
-	$(BUILD)/tests/all
+# Changes when the compiler or its flags do: then everything is built anew.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CXX) $(FLAGS)' | cmp -s - $@ || echo '$(CXX) $(FLAGS)' > $@
+
+# What --version tells.
+$(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
+
+test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
+	$(BUILD)/tests/all $(TESTS)
 
 asan tsan:
 	$(MAKE) MODE=$@ test
@@ -82,4 +109,4 @@ bench: stflow
 clean:
 	rm -rf build stflow
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(OBJECTS:.o=.d)

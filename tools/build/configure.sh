@@ -1,0 +1,18 @@
+#!/bin/bash
+# usage: tools/build/configure.sh FILE
+# Makes sure that the packages are there, then writes what the Makefile has to know about this machine. Run by make when
+# FILE does not exist or the package list changed.
+set -euo pipefail
+here="$(dirname "$0")"
+"$here/install_packages.sh" build
+mkdir -p "$(dirname "$1")"
+if pkg-config --exists hdf5 2>/dev/null; then
+  includes="$(pkg-config --cflags-only-I hdf5)" libs="$(pkg-config --libs hdf5)"
+else
+  includes="" libs="-lhdf5"
+fi
+cat > "$1.tmp" <<END
+HDF5_INCLUDES := ${includes//-I/-isystem }
+HDF5_LIBS := $libs
+END
+mv "$1.tmp" "$1"

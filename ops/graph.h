@@ -1,0 +1,27 @@
+// The neighbour graph of one slide (or of one training disc): who attends to whom, and who is attended to by whom.
+#pragma once
+#include "engine/storage.h"
+
+namespace stflow {
+
+/// Directed k-nearest-neighbour lists of n spots and their reverse. The lists live in memory that the graph owns and
+/// reuses: resize() to a size seen before allocates nothing. An edge (i, slot) has the number i * k + slot.
+/// Every order below follows the spots' canonical ranks, so permuting the spots permutes the graph byte for byte.
+struct Graph {
+  int64_t n = 0;          // spots
+  int k = 0;              // neighbours of each, min(asked, n - 1); 0 for a lone spot
+  Tensor idx;             // (n, k) i32: neighbours of i, nearest first, ties by rank (ops/knn.h)
+  Tensor distance;        // (n, k) f64: ||C_j - C_i|| in the coordinates' unit
+  Tensor reverse_start;   // (n + 1) i32: reverse[reverse_start[j] .. reverse_start[j + 1]) are the edges that point to j,
+  Tensor reverse;         // (n * k) i32: by rank of their source
+
+  /// Shapes the tensors for n spots with k neighbours; content undefined. n * k must stay below 2^31.
+  void resize(int64_t n, int k);
+  /// Fills the reverse lists from idx. rank (n) i32 is a permutation: rank[i] = position of spot i in barcode order.
+  void build_reverse(const Tensor& rank);
+
+ private:
+  Storage idx_, distance_, start_, reverse_, order_;
+};
+
+}  // namespace stflow

@@ -1,0 +1,134 @@
+#include "ops/knn.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/threads.h"
+#include "tests/ops/layouts.h"
+
+using namespace stflow;
+using test::Layout;
+
+namespace {
+
+/// The definition, word for word: sort all others by squared distance, chain into groups, ranks within a group.
+std::vector<int32_t> plain_search(const Layout& l, int k) {
+  std::vector<int32_t> idx;
+  for (int64_t i = 0; i < l.n(); i++) {
+    struct Other { double d2; int64_t group; int32_t rank, j; };
+    std::vector<Other> others;
+    for (int64_t j = 0; j < l.n(); j++) {
+      const double dx = l.coords[size_t(2 * j)] - l.coords[size_t(2 * i)], dy = l.coords[size_t(2 * j + 1)] - l.coords[size_t(2 * i + 1)];
+      if (j != i) others.push_back({dx * dx + dy * dy, 0, l.rank[size_t(j)], int32_t(j)});
+    }
+    std::sort(others.begin(), others.end(), [](auto& a, auto& b) { return a.d2 < b.d2; });
+    for (size_t j = 1; j < others.size(); j++)
+      others[j].group = others[j - 1].group + (others[j].d2 - others[j - 1].d2 > kTieTolerance * others[j].d2);
+    std::sort(others.begin(), others.end(), [](auto& a, auto& b) { return a.group != b.group ? a.group < b.group : a.rank < b.rank; });
+    for (int s = 0; s < std::min<int>(k, int(others.size())); s++) idx.push_back(others[size_t(s)].j);
+  }
+  return idx;
+}
+
+std::vector<int32_t> numbers(const Tensor& t) { return {t.as<int32_t>(), t.as<int32_t>() + t.size()}; }
+
+}  // namespace
+
+TEST_CASE("knn: equals the definition on every layout, each edge once in the reverse lists") {
+  Graph g;
+  for (Layout& l : test::layouts())
+    for (int k = 0; k <= 18; k++) {
+      CAPTURE(l.name);
+      CAPTURE(k);
+      build_knn(l.points(), l.ranks(), k, g);
+      REQUIRE(g.k == std::min<int64_t>(k, l.n() - 1));
+      REQUIRE(numbers(g.idx) == plain_search(l, k));
+      std::vector<int> seen(size_t(g.n * g.k), 0);
+      const auto start = numbers(g.reverse_start), edges = numbers(g.reverse);
+      REQUIRE(start[0] == 0);
+      REQUIRE(start[size_t(g.n)] == g.n * g.k);
+      for (int64_t j = 0; j < g.n; j++)
+        for (int32_t e = start[size_t(j)]; e < start[size_t(j + 1)]; e++) {
+          REQUIRE(g.idx.as<int32_t>()[edges[size_t(e)]] == j);
+          seen[size_t(edges[size_t(e)])]++;
+          if (e > start[size_t(j)]) REQUIRE(l.rank[size_t(edges[size_t(e - 1)] / g.k)] < l.rank[size_t(edges[size_t(e)] / g.k)]);
+        }
+      REQUIRE(std::count(seen.begin(), seen.end(), 1) == g.n * g.k);
+    }
+}
+
+TEST_CASE("knn: permuting the spots permutes the graph, at any thread count") {
+  Graph g, h;
+  for (Layout& l : test::layouts())
+    for (int k : {1, 6, 8, 17})
+      for (uint32_t turn = 0; turn < 10; turn++) {
+        CAPTURE(l.name);
+        const auto to = test::shuffled(l.n(), 100 + turn);  // spot i of l is spot to[i] of m
+        Layout m = l;
+        for (int64_t i = 0; i < l.n(); i++) {
+          const auto j = size_t(to[size_t(i)]);
+          m.rank[j] = l.rank[size_t(i)];
+          m.coords[2 * j] = l.coords[size_t(2 * i)], m.coords[2 * j + 1] = l.coords[size_t(2 * i + 1)];
+        }
+        set_thread_count(1 + int(turn % 3));
+        build_knn(l.points(), l.ranks(), k, g);
+        build_knn(m.points(), m.ranks(), k, h);
+        const auto a = numbers(g.idx), b = numbers(h.idx), ra = numbers(g.reverse), rb = numbers(h.reverse);
+        const auto sa = numbers(g.reverse_start), sb = numbers(h.reverse_start);
+        for (int64_t i = 0; i < g.n; i++) {
+          const int64_t j = to[size_t(i)];
+          for (int s = 0; s < g.k; s++) REQUIRE(b[size_t(j * g.k + s)] == to[size_t(a[size_t(i * g.k + s)])]);
+          REQUIRE(std::memcmp(g.distance.as<double>() + i * g.k, h.distance.as<double>() + j * g.k, size_t(g.k) * 8) == 0);
+          REQUIRE(sa[size_t(i + 1)] - sa[size_t(i)] == sb[size_t(j + 1)] - sb[size_t(j)]);
+          for (int32_t e = 0; e < sa[size_t(i + 1)] - sa[size_t(i)]; e++) {
+            const int32_t x = ra[size_t(sa[size_t(i)] + e)], y = rb[size_t(sb[size_t(j)] + e)];
+            REQUIRE(y == to[size_t(x / g.k)] * g.k + x % g.k);
+          }
+        }
+      }
+  set_thread_count(0);
+}
+
+TEST_CASE("knn: a slide in one place, alone or with a far spot, takes the first barcodes in linear time") {
+  const int64_t n = 100000;
+  Layout l{"heap", std::vector<double>(size_t(2 * n), 5.0), test::shuffled(n, 3)};
+  std::vector<int32_t> order(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; i++) order[size_t(l.rank[size_t(i)])] = int32_t(i);
+  l.coords[size_t(2 * order[0])] = 1e9;  // the first barcode is elsewhere
+  Graph g;
+  build_knn(l.points(), l.ranks(), 8, g);
+  for (int64_t i = 0; i < n; i++) {
+    const int32_t r = l.rank[size_t(i)];
+    for (int s = 0; s < 8; s++) REQUIRE(g.idx.as<int32_t>()[i * 8 + s] == order[size_t(s + 1 + (r > 0 && s + 1 >= r))]);
+  }
+  CHECK(median_neighbour_distance(g) == doctest::Approx(1e9 - 5));
+}
+
+TEST_CASE("knn: memory is kept, median distance, bad coordinates") {
+  auto all = test::layouts();
+  Layout hex = all[2], pair = all[9];
+  Graph g;
+  build_knn(hex.points(), hex.ranks(), 8, g);
+  const void* memory = g.idx.data;
+  CHECK(median_neighbour_distance(g) == doctest::Approx(200));
+  build_knn(pair.points(), pair.ranks(), 8, g);
+  CHECK(g.idx.data == memory);
+  CHECK(g.k == 1);
+  CHECK(median_neighbour_distance(g) == doctest::Approx(std::hypot(200, 70)));
+  Layout lone{"lone", {3, 4}, {0}};
+  build_knn(lone.points(), lone.ranks(), 8, g);
+  CHECK(g.k == 0);
+  CHECK(median_neighbour_distance(g) == 1);
+  for (double bad : {double(NAN), double(INFINITY), -2e12}) {
+    pair.coords[3] = bad;
+    try {
+      build_knn(pair.points(), pair.ranks(), 8, g);
+      FAIL("accepted ", bad);
+    } catch (const Error& e) {
+      CHECK(e.code() == Exit::data);
+      CHECK(std::string(e.what()).find("spot 1") != std::string::npos);
+    }
+  }
+}

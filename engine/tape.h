@@ -55,6 +55,8 @@ class Tape {
   void reset();
 
   [[nodiscard]] Tensor value(Var v) const { return nodes_[size_t(v.id)].value; }
+  /// True for a param(): the same value in every run until the next bind().
+  [[nodiscard]] bool is_param(Var v) const { return nodes_[size_t(v.id)].offset >= 0; }
   [[nodiscard]] bool training() const { return training_; }
   [[nodiscard]] Context context() const { return context_; }
   [[nodiscard]] int size() const { return int(nodes_.size()); }

@@ -16,4 +16,7 @@ struct Dropout {
 /// x * mask / (1 - p). Model code leaves it out when not training (an inactive Dropout returns x itself).
 Var dropout(Var x, Dropout d);
 
+/// y = or += x * mask / (1 - p): forward on the value, backward on the gradient.
+template <class B> void dropout_apply(B, const Dropout& d, Tensor x, Tensor y, bool add);
+
 }  // namespace stflow

@@ -1,0 +1,230 @@
+// The product of Goto and van de Geijn (ACM TOMS 2008): the right operand lies in panels of two registers of columns, a
+// tile of kRows x one panel is kept in registers while k runs, blocks of k keep the panel in the nearest cache.
+#include "ops/gemm.h"
+
+#include "ops/cpu/math.h"
+#include "ops/cpu/simd.h"
+
+namespace stflow {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kRegister = 64, kRows = 14;  // 28 of 32 registers hold the tile
+#elif defined(__AVX2__)
+constexpr int kRegister = 32, kRows = 6;   // 12 of 16
+#else
+constexpr int kRegister = 16, kRows = 6;
+#endif
+constexpr int64_t kDepth = 384;            // rows of a panel that are used at a time
+
+template <class T> struct RegOf { typedef T type __attribute__((vector_size(kRegister))); };
+template <class T> using Reg = typename RegOf<T>::type;
+template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
+template <class T> constexpr int kPanel = 2 * kWidth<T>;
+
+template <class T> STFLOW_INLINE Reg<T> multiply_add(Reg<T> a, Reg<T> b, Reg<T> c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  else return (Reg<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  else return (Reg<T>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+
+/// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
+template <class T> struct Left { const T* data; int64_t row, column; };
+/// Where a tile goes: rows ld apart, `columns` <= kPanel of them.
+template <class T> struct Target { T* data; int64_t ld; int columns; bool add; const T* bias; };
+
+template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool add, int lanes) {
+  if (lanes >= kWidth<T>) {
+    Reg<T> x;
+    if (add) std::memcpy(&x, c, sizeof x), v += x;
+    if (bias) std::memcpy(&x, bias, sizeof x), v += x;
+    std::memcpy(c, &v, sizeof v);
+  } else {
+    for (int i = 0; i < lanes; i++) c[i] = v[i] + (add ? c[i] : T(0)) + (bias ? bias[i] : T(0));
+  }
+}
+
+/// R x (N registers) of the product over k rows of a panel.
+template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
+  Reg<T> c[R][N];
+  for (int r = 0; r < R; r++)
+    for (int j = 0; j < N; j++) c[r][j] = Reg<T>{};
+  const T* x = a.data;
+  const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;
+  for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
+    Reg<T> b[N];
+    std::memcpy(b, panel, sizeof b);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const Reg<T> s = x[r * row] - Reg<T>{};
+#pragma GCC unroll 2
+      for (int j = 0; j < N; j++) c[r][j] = multiply_add<T>(s, b[j], c[r][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int j = 0; j < N; j++) {
+      const int64_t at = j * kWidth<T>;
+      finish<T>(c[r][j], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
+    }
+}
+
+template <class T, bool RowMajor, int R = kRows> void tile_of(int rows, Left<T> a, const T* panel, int64_t k, Target<T> to) {
+  if constexpr (R > 0) {
+    if (rows < R) tile_of<T, RowMajor, R - 1>(rows, a, panel, k, to);
+    else if (to.columns > kWidth<T>) tile<T, R, 2, RowMajor>(a, panel, k, to);
+    else tile<T, R, 1, RowMajor>(a, panel, k, to);
+  }
+}
+
+/// Calls f(begin, rows) for strips of at most kRows rows of nearly equal height.
+template <class F> STFLOW_INLINE void strips(int64_t m, F f) {
+  const int64_t count = (m + kRows - 1) / kRows;
+  for (int64_t s = 0, begin = 0; s < count; s++) {
+    const int64_t rows = m / count + (s < m % count);
+    f(begin, int(rows));
+    begin += rows;
+  }
+}
+
+/// C (m, n) = or += A * panels, which hold k rows.
+template <class T, bool RowMajor>
+void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add) {
+  int64_t p = 0;
+  do {
+    const int64_t depth = k - p < kDepth ? k - p : kDepth;
+    const bool last = p + depth >= k;
+    for (int64_t j = 0; j < n; j += kPanel<T>) {
+      const int columns = n - j < kPanel<T> ? int(n - j) : kPanel<T>;
+      strips(m, [&](int64_t i, int rows) {
+        const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
+        tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
+                             {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
+      });
+    }
+    p += depth;
+  } while (p < k);
+}
+
+template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n, Activation activation) {
+  for (int64_t i = 0; i < m; i++)
+    lanes_of(n, [&](int64_t j, int l) {
+      const Vec<T> v = load_n(c + i * ldc + j, l);
+      if (pre) store_n<T>(pre + i * ldc + j, v, l);
+      store_n<T>(c + i * ldc + j, activation == Activation::gelu ? gelu<T>(v) : silu<T>(v), l);
+    });
+}
+
+template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n, int64_t k, T* packed) {
+  parallel_for((n + kPanel<T> - 1) / kPanel<T>, 1 + 65536 / (k * kPanel<T> + 1), [=](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; panel++) {
+      T* to = packed + panel * kPanel<T> * k;
+      const int64_t j = panel * kPanel<T>, columns = n - j < kPanel<T> ? n - j : kPanel<T>;
+      if (columns < kPanel<T>) std::memset(to, 0, size_t(kPanel<T> * k) * sizeof(T));
+      if (transposed) {
+        for (int64_t p = 0; p < k; p++)
+          for (int64_t i = 0; i < columns; i++) to[p * kPanel<T> + i] = w[p * ldw + j + i];
+      } else {
+        for (int64_t i = 0; i < columns; i++)
+          for (int64_t p = 0; p < k; p++) to[p * kPanel<T> + i] = w[(j + i) * ldw + p];
+      }
+    }
+  });
+}
+
+template <class T>
+void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
+  // Blocks of rows that stay in the second cache, and as many groups of panels as make about 32 pieces of work.
+  const int64_t row_blocks = (m + 16 * kRows - 1) / (16 * kRows), panels = (n + kPanel<T> - 1) / kPanel<T>;
+  int64_t groups = 32 / (row_blocks > 0 ? row_blocks : 1), worth = m * n * k / (1 << 20);
+  groups = groups < worth ? groups : worth;
+  groups = groups < 1 ? 1 : groups < panels ? groups : panels;
+  parallel_for(row_blocks * groups, 1, [=](int64_t piece, int64_t) {
+    const int64_t block = piece / groups, group = piece % groups;
+    const int64_t i = block * m / row_blocks, rows = (block + 1) * m / row_blocks - i;
+    const int64_t j = group * panels / groups * kPanel<T>, end = (group + 1) * panels / groups * kPanel<T>;
+    const int64_t columns = (end < n ? end : n) - j;
+    T* to = c + i * ldc + j;
+    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate);
+    if (e.activation != Activation::none) activate<T>(to, ldc, e.pre ? e.pre + i * ldc + j : nullptr, rows, columns, e.activation);
+  });
+}
+
+constexpr int64_t kTransposedRows = 256, kTransposedColumns = 256;  // of B, packed on the stack at a time
+
+template <class T>
+void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums, T* scratch) {
+  const int64_t pieces = gemm_transposed_pieces(rows, m, n), blocks = (n + kTransposedColumns - 1) / kTransposedColumns;
+  parallel_for(pieces * blocks, 1, [=](int64_t piece, int64_t) {
+    const int64_t part = piece / blocks, block = piece % blocks;
+    const int64_t begin = part * rows / pieces, end = (part + 1) * rows / pieces;
+    const int64_t j = block * kTransposedColumns, columns = n - j < kTransposedColumns ? n - j : kTransposedColumns;
+    T *partial = scratch + part * (m * n + m), *partial_sums = partial + m * n;
+    alignas(64) T packed[kTransposedRows * kTransposedColumns];
+    if (block == 0) std::memset(partial_sums, 0, size_t(m) * sizeof(T));
+    for (int64_t p = begin; p < end || p == begin; p += kTransposedRows) {
+      const int64_t depth = end - p < kTransposedRows ? end - p : kTransposedRows;
+      pack<T>(b + p * ldb + j, ldb, true, columns, depth, packed);
+      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin);
+      if (block == 0 && sums)
+        for (int64_t r = p; r < p + depth; r++)
+          lanes_of(m, [&](int64_t i, int l) { store_n<T>(partial_sums + i, load_n(partial_sums + i, l) + load_n(a + r * lda + i, l), l); });
+    }
+  });
+  parallel_for(m, 1 + 16384 / (n + 1), [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      for (int64_t part = 0; part < pieces; part++) {
+        const T* partial = scratch + part * (m * n + m);
+        lanes_of(n, [&](int64_t j, int l) { store_n<T>(c + i * ldc + j, load_n(c + i * ldc + j, l) + load_n(partial + i * n + j, l), l); });
+        if (sums) sums[i] += partial[m * n + i];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <> void pack_weights(ThisIsa, const float* w, int64_t ldw, bool transposed, int64_t n, int64_t k, float* packed) {
+  pack<float>(w, ldw, transposed, n, k, packed);
+}
+template <> void pack_weights(ThisIsa, const double* w, int64_t ldw, bool transposed, int64_t n, int64_t k, double* packed) {
+  pack<double>(w, ldw, transposed, n, k, packed);
+}
+
+template <>
+void gemm_rows(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, bool accumulate) {
+  multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate);
+}
+template <>
+void gemm_rows(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, bool accumulate) {
+  multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate);
+}
+
+template <>
+void gemm(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, const Epilogue<float>& e) {
+  product<float>(a, lda, m, packed, n, k, c, ldc, e);
+}
+template <>
+void gemm(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, const Epilogue<double>& e) {
+  product<double>(a, lda, m, packed, n, k, c, ldc, e);
+}
+
+template <>
+void gemm_transposed(ThisIsa, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, float* c, int64_t ldc,
+                     float* sums, float* scratch) {
+  transposed_product<float>(a, lda, b, ldb, rows, m, n, c, ldc, sums, scratch);
+}
+template <>
+void gemm_transposed(ThisIsa, const double* a, int64_t lda, const double* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, double* c, int64_t ldc,
+                     double* sums, double* scratch) {
+  transposed_product<double>(a, lda, b, ldb, rows, m, n, c, ldc, sums, scratch);
+}
+
+}  // namespace stflow

@@ -1,0 +1,56 @@
+#include "ops/linear.h"
+
+#include "ops/gemm.h"
+
+namespace stflow {
+namespace {
+
+struct Linear final : Op {
+  Activation activation;
+  bool constant;  // the weight is a parameter: it can be packed once for all runs of an inference tape
+  Linear(Activation a, bool c) : activation(a), constant(c) {}
+
+  const char* name() const override { return "linear"; }
+  Tensor infer(std::span<const Tensor> in) const override {
+    const Shape &w = in[1].shape, &b = in[2].shape;
+    check(w.rank == 2 && w[1] == in[0].cols(), "linear: input {}, weight {}, expected weight (out, {})", in[0].shape.text(), w.text(), in[0].cols());
+    check(b.rank == 0 || b == Shape{w[0]}, "linear: bias {}, expected ({})", b.text(), w[0]);
+    Tensor y = in[0];
+    y.shape.n[y.shape.rank - 1] = w[0];
+    return y;
+  }
+  void prepare(const Call& c) const override {
+    on(c.context, [&](auto b) { linear_pack(b, c.in[1], c.prepared); });
+  }
+  void forward(const Call& c) const override {
+    on(c.context, [&](auto b) {
+      if (!c.prepared) linear_pack(b, c.in[1], c.scratch);
+      linear_forward(b, c.in[0], c.in[2], activation, c.prepared ? c.prepared : c.scratch, c.out, c.saved);
+    });
+  }
+  void backward(const Call& c) const override {
+    on(c.context, [&](auto b) { linear_backward(b, c.in[0], c.in[1], activation, c.saved, c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
+  }
+  unsigned keep() const override { return kInputs; }
+  size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
+  size_t prepared_bytes(const Call& c) const override { return constant ? linear_packed_bytes(c.in[1]) : 0; }
+  size_t scratch_bytes(const Call& c, bool backward) const override {
+    if (backward) return linear_scratch_bytes(c.in[0], c.in[1]);
+    return constant && !c.training ? 0 : linear_packed_bytes(c.in[1]);
+  }
+};
+
+}  // namespace
+
+// What scratch holds backward: the weight packed for dx, then the partial sums of dweight and dbias.
+size_t linear_packed_bytes(const Tensor& w) { return size_t(packed_elements(w.shape[0], w.shape[1])) * bytes_of(w.type); }
+size_t linear_scratch_bytes(const Tensor& x, const Tensor& w) {
+  const int64_t out = w.shape[0], in = w.shape[1];
+  return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) + size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
+}
+
+Var linear(Var x, Var weight, Var bias, Activation activation) {
+  return x.tape->record(Linear(activation, weight.tape->is_param(weight)), {x, weight, bias});
+}
+
+}  // namespace stflow

@@ -1,0 +1,46 @@
+#include "ops/linear.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/check.h"
+
+using namespace stflow;
+
+TEST_CASE("linear: gradients, lifetimes, instruction sets") {
+  for (Activation a : {Activation::none, Activation::gelu, Activation::silu})
+    for (auto [x, out] : {std::pair{Shape{1, 7}, 3}, {{29, 33}, 130}, {{130, 16}, 1}, {{0, 5}, 4}, {{2, 3, 1}, 50}, {{15, 3}, 33}}) {
+      test::op("linear", [a](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2], a); }, {x, {out, x[-1]}, {out}});
+      test::op("linear without bias", [a](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], Var{}, a); }, {x, {out, x[-1]}});
+    }
+}
+
+TEST_CASE("linear: partial sums over many rows, blocks of a deep product") {
+  test::op("linear", [](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2]); }, {{1300, 5}, {6, 5}, {6}});
+  test::op("linear", [](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2]); }, {{3, 801}, {70, 801}, {70}});
+  test::op("linear", [](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2]); }, {{257, 300}, {40, 300}, {40}});
+}
+
+TEST_CASE("linear: a packed parameter gives the bytes of a weight packed on the way") {
+  ParameterSet set;
+  const Parameter w = set.add("w", {40, 70}, Init::fan_in, 70), b = set.add("b", {40}, Init::fan_in, 70);
+  set.allocate(DType::f32, 1);
+  Array x({33, 70}, DType::f32);
+  const auto numbers = test::normal(33 * 70, 5);
+  for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
+  Tape tape;
+  const Var in = tape.input(x);
+  const Var prepared = linear(in, tape.param(w), tape.param(b), Activation::gelu);
+  const Var packed = linear(in, tape.input(set.value(w)), tape.input(set.value(b)), Activation::gelu);
+  tape.plan(false, true);
+  Storage arena;
+  tape.bind(arena, set);
+  tape.forward();
+  CHECK(std::memcmp(tape.value(prepared).data, tape.value(packed).data, tape.value(packed).bytes()) == 0);
+}
+
+TEST_CASE("linear: refuses shapes that do not fit") {
+  Array x({2, 3}, DType::f32), w({4, 5}, DType::f32), ok({4, 3}, DType::f32), b({5}, DType::f32);
+  Tape tape;
+  CHECK_THROWS_AS(linear(tape.input(x), tape.input(w), Var{}), Error);
+  CHECK_THROWS_AS(linear(tape.input(x), tape.input(ok), tape.input(b)), Error);
+}

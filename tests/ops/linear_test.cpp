@@ -23,7 +23,7 @@ TEST_CASE("linear: partial sums over many rows, blocks of a deep product") {
 TEST_CASE("linear: a packed parameter gives the bytes of a weight packed on the way") {
   ParameterSet set;
   const Parameter w = set.add("w", {40, 70}, Init::fan_in, 70), b = set.add("b", {40}, Init::fan_in, 70);
-  set.allocate(DType::f32, 1);
+  set.allocate(1);
   Array x({33, 70}, DType::f32);
   const auto numbers = test::normal(33 * 70, 5);
   for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "engine/safetensors.h"
 #include "engine/threads.h"
 #include "ops/knn.h"
 #include "tests/ops/layouts.h"
@@ -190,5 +191,29 @@ TEST_CASE("frames: just above the threshold the axes are still good to 1e-9") {
       build(t, 6, FrameMode::exact, turned);
       for (size_t e = 0; e < 6; e++) CHECK(std::fabs(still.mean[e] - turned.mean[e]) <= 1e-9);
     }
+  }
+}
+
+TEST_CASE("frames: neighbours, projections and distances of the reference model") {
+  const SafeTensors golden("tests/fixtures/denoiser_small.safetensors");
+  Layout l{"golden", golden.read<double>("in.coords"), {}};
+  for (size_t i = 0; i < l.coords.size() / 2; i++) l.rank.push_back(int32_t(i));
+  const auto indices = golden.read<int32_t>("knn.indices");
+  const auto projection = golden.read<double>("frames.abs_projection"), distance = golden.read<double>("frames.distance");
+  Graph graph;
+  Frames frames;
+  build_knn(l.points(), l.ranks(), int(int64_t(indices.size()) / l.n()), graph);
+  REQUIRE(graph.idx.size() == int64_t(indices.size()));
+  CHECK(std::memcmp(graph.idx.data, indices.data(), graph.idx.bytes()) == 0);
+  for (FrameMode mode : {FrameMode::reference, FrameMode::exact}) {
+    average_frames(l.points(), graph, mode, 1, DType::f64, frames);
+    REQUIRE(frames.count == 4);
+    for (size_t e = 0; e < indices.size(); e++)
+      for (size_t f = 0; f < 4; f++) {
+        const double* v = frames.values.as<double>() + (e * 4 + f) * 3;
+        CHECK(std::fabs(v[0] - (f < 2 ? -1 : 1) * projection[2 * e]) <= 1e-9 * distance[e]);
+        CHECK(std::fabs(v[1] - (f % 2 ? 1 : -1) * projection[2 * e + 1]) <= 1e-9 * distance[e]);
+        CHECK(std::fabs(v[2] - distance[e]) <= 1e-12 * distance[e]);
+      }
   }
 }

@@ -42,7 +42,7 @@ ifeq ($(ARCH),x86_64)
 ISAS += avx2 avx512
 avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
 # -Wno-maybe-uninitialized: g++ 12 warns about the undefined registers in its own avx512fintrin.h.
-avx512 := -Wno-maybe-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+avx512 := -Wno-maybe-uninitialized -Wno-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 endif
 
 LIB_SOURCES := $(wildcard engine/*.cpp ops/*.cpp model/*.cpp data/*.cpp)

@@ -35,7 +35,8 @@ class Storage {
 class Array {
  public:
   Array() = default;
-  Array(Shape shape, DType type) : storage_(size_t(shape.size()) * bytes_of(type)), tensor_{storage_.data(), shape, type} {}
+  /// Zero-filled; an empty one has an address too.
+  Array(Shape shape, DType type) : storage_(size_t(shape.size()) * bytes_of(type) + 1), tensor_{storage_.data(), shape, type} {}
   [[nodiscard]] const Tensor& tensor() const { return tensor_; }
   operator const Tensor&() const { return tensor_; }
   template <class T> [[nodiscard]] T* as() const { return tensor_.as<T>(); }

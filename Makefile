@@ -11,8 +11,8 @@ BUILD := build/$(MODE)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
-# All cores, unless the user says how many.
-ifeq ($(findstring -j,$(MAKEFLAGS)),)
+# All cores; a -j on the command line has the last word.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 

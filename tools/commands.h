@@ -1,0 +1,10 @@
+// Every subcommand, one function each; the table in main.cpp names them.
+#pragma once
+#include "tools/options.h"
+
+namespace stflow {
+
+/// Returns the exit code, or throws Error.
+int doctor(const Args& args);
+
+}  // namespace stflow

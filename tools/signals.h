@@ -1,0 +1,16 @@
+// Signals, for the whole process.
+#pragma once
+
+namespace stflow {
+
+/// At the start of main(): a closed pipe and a file-size limit become write errors (EPIPE, EFBIG) instead of deaths.
+void ignore_write_signals();
+
+/// From now on SIGINT, SIGTERM and SIGUSR1 only make stop_requested() true; a second one ends the process at once.
+/// For commands that look at stop_requested() at least once a step; the others keep the default, to end.
+void catch_stop_signals();
+bool stop_requested();
+/// Tests and callers of several runs in one process: forget an earlier request.
+void clear_stop_request();
+
+}  // namespace stflow

@@ -1,0 +1,47 @@
+#include "ops/attention.h"
+
+#include "ops/gemm.h"
+
+namespace stflow {
+namespace {
+
+struct Attention final : Op {
+  int heads;
+  explicit Attention(int h) : heads(h) {}
+
+  const char* name() const override { return "attention"; }
+  Tensor infer(std::span<const Tensor> in) const override {
+    const Shape& s = in[0].shape;
+    check(s.rank == 3 && heads > 0 && s[2] % (3 * heads) == 0, "attention: qkv {} and {} heads, expected (images, tokens, 3 x heads x n)",
+          s.text(), heads);
+    return {nullptr, {s[0], s[1], s[2] / 3}, in[0].type};
+  }
+  void forward(const Call& c) const override {
+    on(c.context, [&](auto b) { attention_forward(b, c.in[0], heads, c.out, sums(c), c.scratch); });
+  }
+  void backward(const Call& c) const override {
+    if (!c.din[0].data) return;
+    on(c.context, [&](auto b) { attention_backward(b, c.in[0], heads, c.out, sums(c), c.dout, c.din[0], c.scratch); });
+  }
+  size_t saved_bytes(const Call& c) const override { return size_t(c.out.shape[0] * heads * c.out.shape[1]) * bytes_of(c.out.type); }
+  size_t scratch_bytes(const Call& c, bool backward) const override {
+    const Shape& s = c.out.shape;
+    return size_t(attention_pieces(s[0] * heads) * attention_scratch(s[1], s[2] / heads, backward)) * bytes_of(c.out.type);
+  }
+  Tensor sums(const Call& c) const { return {c.saved, {c.out.shape[0], heads, c.out.shape[1]}, c.out.type}; }
+};
+
+}  // namespace
+
+Var attention(Var qkv, int heads) { return qkv.tape->record(Attention(heads), {qkv}); }
+
+int64_t attention_scratch(int64_t tokens, int64_t head_dim, bool backward) {
+  const int64_t key_tiles = (tokens + kKeyTile - 1) / kKeyTile, tile = kQueryTile * kKeyTile;
+  const int64_t keys = packed_elements(kKeyTile, head_dim), values = packed_elements(head_dim, kKeyTile);
+  if (!backward) return key_tiles * (keys + values) + tile + 2 * kQueryTile;
+  const int64_t query_tiles = (tokens + kQueryTile - 1) / kQueryTile;
+  const int64_t as_columns = packed_elements(kQueryTile, head_dim), as_rows = packed_elements(head_dim, kQueryTile);
+  return query_tiles * 2 * (as_columns + as_rows) + values + 3 * tile + query_tiles * kQueryTile;
+}
+
+}  // namespace stflow

@@ -1,0 +1,25 @@
+#pragma once
+#include "engine/tape.h"
+
+namespace stflow {
+
+/// Multi-head self-attention. qkv (images, tokens, 3 d) holds query, key and value side by side, each cut into `heads` of
+/// d / heads numbers (timm's layout); the result (images, tokens, d) is softmax(q k^T / sqrt(d / heads)) v, heads side by side.
+/// The tokens x tokens matrix never exists: tiles of it are made with an online softmax and made again in backward
+/// (Dao et al., FlashAttention, 2022).
+Var attention(Var qkv, int heads);
+
+constexpr int64_t kQueryTile = 64, kKeyTile = 128;
+
+/// `sums` (images, heads, tokens) receives the logarithm of each row's sum of exponentials, null when nobody needs it.
+/// `scratch`: attention_pieces() times attention_scratch() numbers.
+template <class B> void attention_forward(B, Tensor qkv, int heads, Tensor out, Tensor sums, void* scratch);
+/// Adds into dqkv; `scratch` likewise with backward = true.
+template <class B> void attention_backward(B, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch);
+
+/// Pieces into which the (image, head) pairs are cut, each with a scratch of its own: depends on the shape only.
+constexpr int64_t attention_pieces(int64_t pairs) { return pairs < 64 ? pairs : 64; }
+/// Numbers of scratch per piece: a head's packed tiles, a few score tiles, and in backward the row sums of dout * out.
+int64_t attention_scratch(int64_t tokens, int64_t head_dim, bool backward);
+
+}  // namespace stflow

@@ -1,0 +1,49 @@
+#include "ops/attention.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tests/check.h"
+
+using namespace stflow;
+
+TEST_CASE("attention: gradients, lifetimes, instruction sets") {
+  struct { Shape qkv; int heads; } cases[] = {{{1, 1, 3}, 1}, {{2, 5, 24}, 2}, {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1}, {{0, 4, 6}, 1}, {{3, 0, 6}, 2}};
+  for (auto& c : cases)
+    test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads); }, {c.qkv});
+}
+
+TEST_CASE("attention: equals the formula, also for scores that overflow a bare exponential") {
+  const int64_t images = 2, tokens = 150, n = 5, heads = 3, d = n * heads;
+  auto x = test::normal(size_t(images * tokens * 3 * d), 1);
+  for (double scale : {1.0, 60.0}) {
+    Array qkv({images, tokens, 3 * d}, DType::f64);
+    for (size_t i = 0; i < x.size(); i++) qkv.as<double>()[i] = x[i] * scale;
+    Tape tape;
+    Var y = attention(tape.input(qkv), int(heads));
+    Storage arena;
+    tape.plan(false);
+    tape.bind(arena, ParameterSet());
+    tape.forward();
+    const double *p = qkv.as<double>(), *out = tape.value(y).as<double>();
+    double worst = 0;
+    for (int64_t b = 0; b < images; b++)
+      for (int64_t h = 0; h < heads; h++)
+        for (int64_t i = 0; i < tokens; i++) {
+          auto at = [&](int64_t part, int64_t t) { return p + ((b * tokens + t) * 3 + part) * d + h * n; };
+          std::vector<double> s(size_t(tokens), 0.0), want(size_t(n), 0.0);
+          double top = -1e300, total = 0;
+          for (int64_t j = 0; j < tokens; j++) {
+            for (int64_t c = 0; c < n; c++) s[size_t(j)] += at(0, i)[c] * at(1, j)[c] / std::sqrt(double(n));
+            top = std::max(top, s[size_t(j)]);
+          }
+          for (auto& v : s) total += v = std::exp(v - top);
+          for (int64_t j = 0; j < tokens; j++)
+            for (int64_t c = 0; c < n; c++) want[size_t(c)] += s[size_t(j)] / total * at(2, j)[c];
+          for (int64_t c = 0; c < n; c++)
+            worst = std::max(worst, std::fabs(want[size_t(c)] - out[(b * tokens + i) * d + h * n + c]) / scale);
+        }
+    CHECK(worst < 1e-12);
+  }
+}

@@ -22,7 +22,7 @@ Array permutations(int64_t images, int64_t cells, int64_t keep) {
 }  // namespace
 
 TEST_CASE("patchify: gradients, lifetimes, instruction sets") {
-  for (auto [shape, patch] : {std::pair{Shape{2, 6, 9, 3}, 3}, {Shape{1, 32, 16, 3}, 16}, {Shape{3, 2, 2, 3}, 1}, {Shape{0, 4, 4, 3}, 2}})
+  for (auto [shape, patch] : {std::pair{Shape{2, 6, 9, 3}, 3}, {Shape{1, 32, 16, 3}, 16}, {Shape{3, 2, 2, 3}, 1}})
     test::op("patchify", [p = patch](Tape&, const std::vector<Var>& in) { return patchify(in[0], p); }, {shape});
 }
 
@@ -59,7 +59,7 @@ TEST_CASE("assemble_tokens: gradients, lifetimes, instruction sets") {
 
 TEST_CASE("pool_tokens: gradients, lifetimes, instruction sets") {
   for (Pooling p : {Pooling::cls, Pooling::mean, Pooling::cls_mean})
-    for (auto [shape, prefix] : {std::pair{Shape{2, 6, 17}, 1}, {Shape{1, 2, 3}, 1}, {Shape{3, 20, 40}, 5}, {Shape{0, 3, 4}, 1}})
+    for (auto [shape, prefix] : {std::pair{Shape{2, 6, 17}, 1}, {Shape{1, 2, 3}, 1}, {Shape{3, 20, 40}, 5}})
       test::op("pool_tokens", [p, n = prefix](Tape&, const std::vector<Var>& in) { return pool_tokens(in[0], n, p); }, {shape});
 }
 

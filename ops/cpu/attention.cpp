@@ -31,7 +31,7 @@ template <class T> STFLOW_INLINE T exponentials(T* row, int64_t keys, T scale, T
   Vec<T> total{};
   const Vec<T> s = splat(scale), t = splat(-top);
   lanes_of(keys, [&](int64_t i, int l) {
-    Vec<T> e = exp<T>(fma<T>(load_n(row + i, l), s, t));
+    Vec<T> e = exp(fma<T>(load_n(row + i, l), s, t));
     store_n<T>(row + i, e, l);
     total += l == kLanes ? e : load_part(row + i, l);
   });
@@ -133,7 +133,7 @@ void backward_head(const Head<T>& h, const T* out, const T* dout, int64_t out_st
       for (int64_t i = 0; i < many; i++)
         lanes_of(rows, [&](int64_t j, int l) {
           T *pi = p + i * kQueryTile + j, *gi = g + i * kQueryTile + j;
-          const Vec<T> e = exp<T>(fma<T>(load_n(pi, l), splat(h.scale), -load_n(sums + q + j, l)));
+          const Vec<T> e = exp(fma<T>(load_n(pi, l), splat(h.scale), -load_n(sums + q + j, l)));
           store_n<T>(pi, e, l);
           store_n<T>(gi, e * (load_n(gi, l) - load_n(dots + q + j, l)) * h.scale, l);
         });

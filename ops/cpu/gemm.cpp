@@ -9,30 +9,14 @@ namespace stflow {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kRegister = 64, kRows = 14;  // 28 of 32 registers hold the tile
-#elif defined(__AVX2__)
-constexpr int kRegister = 32, kRows = 6;   // 12 of 16
+constexpr int kRows = 14;  // 28 of 32 registers hold the tile
 #else
-constexpr int kRegister = 16, kRows = 6;
+constexpr int kRows = 6;   // 12 of 16
 #endif
-constexpr int64_t kDepth = 384;            // rows of a panel that are used at a time
+constexpr int64_t kDepth = 384;  // rows of a panel that are used at a time
 
-template <class T> struct RegOf { typedef T type __attribute__((vector_size(kRegister))); };
-template <class T> using Reg = typename RegOf<T>::type;
 template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
 template <class T> constexpr int kPanel = 2 * kWidth<T>;
-
-template <class T> STFLOW_INLINE Reg<T> multiply_add(Reg<T> a, Reg<T> b, Reg<T> c) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-  else return (Reg<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-  else return (Reg<T>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#else
-  return a * b + c;
-#endif
-}
 
 /// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
 template <class T> struct Left { const T* data; int64_t row, column; };

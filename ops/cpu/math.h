@@ -1,75 +1,111 @@
-// exp, sigmoid, SiLU, the normal distribution function and GELU on sixteen numbers: in float32 by polynomials (our own
-// minimax fits), in float64, which only serves gradient checks, by libm lane by lane. NaN stays NaN.
+// exp, sigmoid, SiLU, the normal distribution function and GELU: in float32 by polynomials (our own minimax fits) on whole
+// registers, in float64, which only serves gradient checks, by libm number by number. NaN stays NaN.
 #pragma once
 #include "ops/cpu/simd.h"
 
 namespace stflow {
 namespace {
+namespace on_register {
+
+typedef int32_t RegI __attribute__((vector_size(kRegister)));
+STFLOW_INLINE Reg<float> all(float x) { return x - Reg<float>{}; }
 
 /// c[0] + c[1] x + ... + c[N-1] x^(N-1) by Horner's rule.
-template <class T, int N> STFLOW_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[N]) {
-  Vec<T> p = splat(c[N - 1]);
-  for (int i = N - 2; i >= 0; i--) p = fma<T>(p, x, splat(c[i]));
+template <int N> STFLOW_INLINE Reg<float> polynomial(Reg<float> x, const float (&c)[N]) {
+  Reg<float> p = all(c[N - 1]);
+#pragma GCC unroll 16
+  for (int i = N - 2; i >= 0; i--) p = multiply_add<float>(p, x, all(c[i]));
   return p;
 }
 
-/// e^x, 1 ulp; the argument is clamped to [-87.33, 88.37], where the result is a normal float.
-STFLOW_INLINE Vec<float> exp(Vec<float> x) {
-  x = min<float>(splat(88.37f), max<float>(splat(-87.33f), x));  // in this order NaN passes
+STFLOW_INLINE Reg<float> exp(Reg<float> x) {
+  x = -87.33f > x ? all(-87.33f) : x;  // comparisons that let NaN pass
+  x = 88.37f < x ? all(88.37f) : x;
   // x = n ln 2 + r, |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer, which then is in the low bits.
-  const Vec<float> shifted = fma<float>(x, splat(1.44269504f), splat(12582912.0f)), n = shifted - 12582912.0f;
-  Vec<float> r = fma<float>(n, splat(-0.693359375f), x);  // ln 2 in two parts, the first exact in nine bits
-  r = fma<float>(n, splat(2.12194440e-4f), r);
-  static constexpr float c[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f4p-5f, 0x1.123a20p-7f, 0x1.6a23c6p-10f};
-  const Vec<float> e = fma<float>(polynomial<float>(r, c), r * r, r) + 1.0f;
-  return (Vec<float>)((VecI)e + ((VecI)shifted << 23));  // times 2^n
-}
-STFLOW_INLINE Vec<double> exp(Vec<double> x) {
-  for (int i = 0; i < kLanes; i++) x[i] = ::exp(x[i]);
-  return x;
+  const Reg<float> shifted = multiply_add<float>(x, all(1.44269504f), all(12582912.0f)), n = shifted - 12582912.0f;
+  Reg<float> r = multiply_add<float>(n, all(-0.693359375f), x);  // ln 2 in two parts, the first exact in nine bits
+  r = multiply_add<float>(n, all(2.12194440e-4f), r);
+  constexpr float c[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f4p-5f, 0x1.123a20p-7f, 0x1.6a23c6p-10f};
+  const Reg<float> e = multiply_add<float>(polynomial(r, c), r * r, r) + 1.0f;
+  return (Reg<float>)((RegI)e + ((RegI)shifted << 23));  // times 2^n
 }
 
-/// 1 / (1 + e^-x)
-template <class T> STFLOW_INLINE Vec<T> sigmoid(Vec<T> x) { return T(1) / (T(1) + exp(-x)); }
-
-/// x sigmoid(x) and its derivative.
-template <class T> STFLOW_INLINE Vec<T> silu(Vec<T> x) { return x / (T(1) + exp(-x)); }
-template <class T> STFLOW_INLINE Vec<T> silu_derivative(Vec<T> x) {
-  const Vec<T> s = sigmoid<T>(x);
-  return s * (x * (T(1) - s) + T(1));
+STFLOW_INLINE Reg<float> sigmoid(Reg<float> x) { return 1.0f / (1.0f + exp(-x)); }
+STFLOW_INLINE Reg<float> silu(Reg<float> x) { return x / (1.0f + exp(-x)); }
+STFLOW_INLINE Reg<float> silu_derivative(Reg<float> x) {
+  const Reg<float> e = exp(-x), s = 1.0f / (1.0f + e);
+  return multiply_add<float>(x * s, e * s, s);  // e s = 1 - s without its cancellation
 }
 
-/// Phi(x), the normal distribution function, and `density` its derivative. In float32 the relative error is below 1e-6
-/// down to x = -13, also in the left tail where 1 + erf cancels.
-STFLOW_INLINE Vec<float> normal_cdf(Vec<float> x, Vec<float>& density) {
-  const Vec<float> z = (Vec<float>)((VecI)x & 0x7fffffff);
-  const Vec<float> half = z * 0.5f, square = half * z, lost = fma<float>(half, z, -square);
-  const Vec<float> e = exp(-square) * (1.0f - lost);
+STFLOW_INLINE Reg<float> normal_cdf(Reg<float> x, Reg<float>& density) {
+  const Reg<float> z = (Reg<float>)((RegI)x & 0x7fffffff);
+  // z^2 / 2 = square + lost, the second what rounding took: z = h + l with twelve bits in h (Dekker)
+  const Reg<float> h = (Reg<float>)((RegI)z & ~0xfff), l = z - h, square = 0.5f * z * z;
+  const Reg<float> lost = (0.5f * h * h - square + h * l) + 0.5f * l * l;
+  Reg<float> e = exp(-square) * (1.0f - lost);
+  e = z > 13.2f ? Reg<float>{} : e;  // the end of the normal numbers
   // Phi(-z) e^(z^2 / 2) as a polynomial in 1 / (1 + 0.3 z), fitted on 0 <= z <= 14
-  static constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f, 0.0946828950468241f, 0.14253714973106427f,
-                                -0.07650903778008936f,  0.22866248879826864f, -0.16916735298204152f, 0.038378559315303186f};
-  const Vec<float> tail = polynomial<float>(1.0f / (1.0f + 0.3f * z), c) * e;
+  constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f, 0.0946828950468241f, 0.14253714973106427f,
+                         -0.07650903778008936f,  0.22866248879826864f, -0.16916735298204152f, 0.038378559315303186f};
+  const Reg<float> tail = polynomial(1.0f / (1.0f + 0.3f * z), c) * e;
   density = e * 0.3989422804f;
   return x > 0 ? 1.0f - tail : tail;
 }
-STFLOW_INLINE Vec<double> normal_cdf(Vec<double> x, Vec<double>& density) {
-  for (int i = 0; i < kLanes; i++) {
-    density[i] = ::exp(-0.5 * x[i] * x[i]) * 0.39894228040143267794;
-    x[i] = 0.5 * ::erfc(-x[i] * 0.70710678118654752440);
-  }
-  return x;
-}
-
-/// x Phi(x), the exact GELU, and its derivative.
-template <class T> STFLOW_INLINE Vec<T> gelu(Vec<T> x) {
-  Vec<T> density;
+STFLOW_INLINE Reg<float> gelu(Reg<float> x) {
+  Reg<float> density;
   return x * normal_cdf(x, density);
 }
-template <class T> STFLOW_INLINE Vec<T> gelu_derivative(Vec<T> x) {
-  Vec<T> density;
-  const Vec<T> cdf = normal_cdf(x, density);
-  return fma<T>(x, density, cdf);
+STFLOW_INLINE Reg<float> gelu_derivative(Reg<float> x) {
+  Reg<float> density;
+  const Reg<float> cdf = normal_cdf(x, density);
+  return multiply_add<float>(x, density, cdf);
 }
+
+}  // namespace on_register
+
+/// f32(Reg<float>) on the registers, or f64(double) number by number.
+template <class T, class F32, class F64> STFLOW_INLINE Vec<T> apply(Vec<T> x, F32 f32, F64 f64) {
+  if constexpr (sizeof(T) == 4) {
+    (void)f64;
+    return by_register<float>(f32, x);
+  } else {
+    (void)f32;
+    for (int i = 0; i < kLanes; i++) x[i] = f64(x[i]);
+    return x;
+  }
+}
+#define STFLOW_ON_REGISTER(f) [](Reg<float> v) STFLOW_INLINE_LAMBDA { return on_register::f(v); }
+
+/// e^x, 1 ulp; in float32 the argument is clamped to [-87.33, 88.37], where the result is a normal number.
+template <class T> STFLOW_INLINE Vec<T> exp(Vec<T> x) { return apply<T>(x, STFLOW_ON_REGISTER(exp), [](double v) { return ::exp(v); }); }
+
+/// 1 / (1 + e^-x)
+template <class T> STFLOW_INLINE Vec<T> sigmoid(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(sigmoid), [](double v) { return 1 / (1 + ::exp(-v)); });
+}
+
+/// x sigmoid(x) and its derivative.
+template <class T> STFLOW_INLINE Vec<T> silu(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(silu), [](double v) { return v / (1 + ::exp(-v)); });
+}
+template <class T> STFLOW_INLINE Vec<T> silu_derivative(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(silu_derivative), [](double v) {
+    const double s = 1 / (1 + ::exp(-v));
+    return s * (1 + v * (1 - s));
+  });
+}
+
+/// x Phi(x) with the normal distribution function Phi, the exact GELU, and its derivative. In float32 Phi has a relative
+/// error below 1e-6 down to x = -13.2, also in the left tail where 1 + erf cancels.
+template <class T> STFLOW_INLINE Vec<T> gelu(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(gelu), [](double v) { return 0.5 * v * ::erfc(-v * 0.70710678118654752440); });
+}
+template <class T> STFLOW_INLINE Vec<T> gelu_derivative(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(gelu_derivative), [](double v) {
+    return 0.5 * ::erfc(-v * 0.70710678118654752440) + v * ::exp(-0.5 * v * v) * 0.39894228040143267794;
+  });
+}
+#undef STFLOW_ON_REGISTER
 
 }  // namespace
 }  // namespace stflow

@@ -15,6 +15,7 @@
 #include "engine/threads.h"
 
 #define STFLOW_INLINE inline __attribute__((always_inline))
+#define STFLOW_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace stflow {
 using ThisIsa = STFLOW_ISA;  // the tag that this compilation defines
@@ -26,13 +27,38 @@ template <class T> struct VecOf { typedef T type __attribute__((vector_size(kLan
 template <class T> using Vec = typename VecOf<T>::type;
 using VecI = VecOf<int32_t>::type;
 
+/// The registers of this instruction set. g++ lowers + - * / on Vec to them well, but not comparisons, selections and calls
+/// of intrinsics: those are written on Reg and applied to a Vec by by_register().
+#if defined(__AVX512F__)
+constexpr int kRegister = 64;  // bytes
+#elif defined(__AVX2__)
+constexpr int kRegister = 32;
+#else
+constexpr int kRegister = 16;
+#endif
+template <class T> struct RegOf { typedef T type __attribute__((vector_size(kRegister))); };
+template <class T> using Reg = typename RegOf<T>::type;
+template <class T> constexpr int kParts = kLanes * int(sizeof(T)) / kRegister;
+
+/// Register i of the ones that v consists of.
+template <class T> STFLOW_INLINE Reg<T> part(const Vec<T>& v, int i) {
+  Reg<T> r;
+  std::memcpy(&r, reinterpret_cast<const char*>(&v) + i * kRegister, sizeof r);
+  return r;
+}
 template <class T> STFLOW_INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
 template <class T> STFLOW_INLINE Vec<T> load(const T* p) {
   Vec<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-template <class T> STFLOW_INLINE void store(T* p, Vec<T> v) { std::memcpy(p, &v, sizeof v); }
+template <class T> STFLOW_INLINE void store(T* p, Vec<T> v) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kParts<T>; i++) {  // a memcpy of the whole would go through the stack
+    const Reg<T> r = part<T>(v, i);
+    std::memcpy(p + i * kRegister / int(sizeof(T)), &r, sizeof r);
+  }
+}
 /// The first n < 16 numbers at p, then `rest`.
 template <class T> STFLOW_INLINE Vec<T> load_part(const T* p, int n, T rest = 0) {
   Vec<T> v = splat(rest);
@@ -51,20 +77,36 @@ template <> STFLOW_INLINE void store_part(float* p, Vec<float> v, int n) {
 }
 #endif
 
+/// f(Reg...) on each part of the vectors.
+template <class T, class F, class... V> STFLOW_INLINE Vec<T> by_register(F f, const V&... v) {
+  if constexpr (kParts<T> == 1) {
+    return f(v...);
+  } else {
+    Vec<T> to;
+#pragma GCC unroll 8
+    for (int i = 0; i < kParts<T>; i++) {
+      const Reg<T> y = f(part<T>(v, i)...);
+      std::memcpy(reinterpret_cast<char*>(&to) + i * kRegister, &y, sizeof y);
+    }
+    return to;
+  }
+}
+
 /// a * b + c; fused where the instruction set has it (not on Plain).
-template <class T> STFLOW_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return a * b + c; }
+template <class T> STFLOW_INLINE Reg<T> multiply_add(Reg<T> a, Reg<T> b, Reg<T> c) {
 #if defined(__AVX512F__)
-template <> STFLOW_INLINE Vec<float> fma<float>(Vec<float> a, Vec<float> b, Vec<float> c) {
-  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-}
+  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  else return (Reg<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #elif defined(__AVX2__)
-template <> STFLOW_INLINE Vec<float> fma<float>(Vec<float> a, Vec<float> b, Vec<float> c) {
-  union Halves { Vec<float> v; __m256 h[2]; } x{a}, y{b}, z{c};
-  z.h[0] = _mm256_fmadd_ps(x.h[0], y.h[0], z.h[0]);
-  z.h[1] = _mm256_fmadd_ps(x.h[1], y.h[1], z.h[1]);
-  return z.v;
-}
+  if constexpr (sizeof(T) == 4) return (Reg<T>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  else return (Reg<T>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
 #endif
+}
+template <class T> STFLOW_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return by_register<T>([](Reg<T> x, Reg<T> y, Reg<T> z) STFLOW_INLINE_LAMBDA { return multiply_add<T>(x, y, z); }, a, b, c);
+}
 
 /// The sum of the lanes, always by the same tree: i + (i + 8), then + 4, + 2, + 1.
 template <class T> STFLOW_INLINE T sum(Vec<T> v) {
@@ -73,8 +115,13 @@ template <class T> STFLOW_INLINE T sum(Vec<T> v) {
   const auto c = __builtin_shufflevector(b, b, 0, 1) + __builtin_shufflevector(b, b, 2, 3);
   return c[0] + c[1];
 }
-template <class T> STFLOW_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return a > b ? a : b; }
-template <class T> STFLOW_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return a < b ? a : b; }
+/// a > b ? a : b, so that NaN in b stays; likewise min.
+template <class T> STFLOW_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x > y ? x : y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x < y ? x : y; }, a, b);
+}
 
 /// Calls f(begin, lanes) over [0, n) in steps of sixteen; lanes is 16 but for the last piece.
 template <class F> STFLOW_INLINE void lanes_of(int64_t n, F&& f) {

@@ -79,6 +79,9 @@ template <class T, class F32, class F64> STFLOW_INLINE Vec<T> apply(Vec<T> x, F3
 /// e^x, 1 ulp; in float32 the argument is clamped to [-87.33, 88.37], where the result is a normal number.
 template <class T> STFLOW_INLINE Vec<T> exp(Vec<T> x) { return apply<T>(x, STFLOW_ON_REGISTER(exp), [](double v) { return ::exp(v); }); }
 
+STFLOW_INLINE Vec<float> exp(Vec<float> x) { return exp<float>(x); }
+STFLOW_INLINE Vec<double> exp(Vec<double> x) { return exp<double>(x); }
+
 /// 1 / (1 + e^-x)
 template <class T> STFLOW_INLINE Vec<T> sigmoid(Vec<T> x) {
   return apply<T>(x, STFLOW_ON_REGISTER(sigmoid), [](double v) { return 1 / (1 + ::exp(-v)); });

@@ -19,15 +19,16 @@ template <int N> STFLOW_INLINE Reg<float> polynomial(Reg<float> x, const float (
 }
 
 STFLOW_INLINE Reg<float> exp(Reg<float> x) {
-  x = -87.33f > x ? all(-87.33f) : x;  // comparisons that let NaN pass
-  x = 88.37f < x ? all(88.37f) : x;
+  const auto vanishes = x < -87.33f;   // comparisons that let NaN pass
+  x = x > 88.37f ? all(88.37f) : x;
   // x = n ln 2 + r, |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer, which then is in the low bits.
   const Reg<float> shifted = multiply_add<float>(x, all(1.44269504f), all(12582912.0f)), n = shifted - 12582912.0f;
   Reg<float> r = multiply_add<float>(n, all(-0.693359375f), x);  // ln 2 in two parts, the first exact in nine bits
   r = multiply_add<float>(n, all(2.12194440e-4f), r);
   constexpr float c[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f4p-5f, 0x1.123a20p-7f, 0x1.6a23c6p-10f};
   const Reg<float> e = multiply_add<float>(polynomial(r, c), r * r, r) + 1.0f;
-  return (Reg<float>)((RegI)e + ((RegI)shifted << 23));  // times 2^n
+  const Reg<float> y = (Reg<float>)((RegI)e + ((RegI)shifted << 23));  // times 2^n
+  return vanishes ? Reg<float>{} : y;
 }
 
 STFLOW_INLINE Reg<float> sigmoid(Reg<float> x) { return 1.0f / (1.0f + exp(-x)); }
@@ -43,7 +44,7 @@ STFLOW_INLINE Reg<float> normal_cdf(Reg<float> x, Reg<float>& density) {
   const Reg<float> h = (Reg<float>)((RegI)z & ~0xfff), l = z - h, square = 0.5f * z * z;
   const Reg<float> lost = (0.5f * h * h - square + h * l) + 0.5f * l * l;
   Reg<float> e = exp(-square) * (1.0f - lost);
-  e = z > 13.2f ? Reg<float>{} : e;  // the end of the normal numbers
+  e = z > 13.2f ? Reg<float>{} : e;  // where exp ends; infinity - infinity above
   // Phi(-z) e^(z^2 / 2) as a polynomial in 1 / (1 + 0.3 z), fitted on 0 <= z <= 14
   constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f, 0.0946828950468241f, 0.14253714973106427f,
                          -0.07650903778008936f,  0.22866248879826864f, -0.16916735298204152f, 0.038378559315303186f};
@@ -76,7 +77,7 @@ template <class T, class F32, class F64> STFLOW_INLINE Vec<T> apply(Vec<T> x, F3
 }
 #define STFLOW_ON_REGISTER(f) [](Reg<float> v) STFLOW_INLINE_LAMBDA { return on_register::f(v); }
 
-/// e^x, 1 ulp; in float32 the argument is clamped to [-87.33, 88.37], where the result is a normal number.
+/// e^x, 1 ulp; in float32 0 below -87.33, the end of the normal numbers, and e^88.37 = 2.4e38 above 88.37.
 template <class T> STFLOW_INLINE Vec<T> exp(Vec<T> x) { return apply<T>(x, STFLOW_ON_REGISTER(exp), [](double v) { return ::exp(v); }); }
 
 STFLOW_INLINE Vec<float> exp(Vec<float> x) { return exp<float>(x); }

@@ -1,0 +1,61 @@
+#include "data/feature_cache.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "engine/file.h"
+#include "engine/hash.h"
+#include "engine/safetensors.h"
+#include "engine/text.h"
+
+namespace stflow {
+
+std::string default_cache_folder() {
+  auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  if (std::string own = variable("STFLOW_CACHE_DIR"); !own.empty()) return own;
+  if (std::string xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/stflow";
+  std::string home = variable("HOME");
+  return home.empty() ? "" : home + "/.cache/stflow";
+}
+
+std::string FeatureCache::key(const Section& s, const std::string& encoder, const PatchSpec& spec) {
+  Sha256 hash;
+  FileView image(s.source.image);
+  hash.add("stflow features 1\n");  // the version of what this program computes from the same inputs
+  hash.add(fmt::format("image {}\n", image.size()));
+  hash.add(image.text());
+  hash.add(fmt::format("encoder {}\n{}patch {} um, {} px, side {}\nspots {}\n", encoder.size(), encoder, shortest(spec.microns), spec.size, patch_side(s, spec), s.size()));
+  hash.add(s.xy.data(), s.xy.size() * sizeof(double));
+  return hash.hex();
+}
+
+std::string FeatureCache::path(const std::string& key) const { return folder_ + "/features/" + key + ".safetensors"; }
+
+bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features, std::vector<std::string>& warnings) const {
+  if (folder_.empty() || !std::filesystem::exists(path(key))) return false;
+  try {
+    SafeTensors file(path(key));
+    file.verify();
+    features.resize(size_t(rows * dim));
+    file.read_into("features", view(features.data(), {rows, dim}));
+    return true;
+  } catch (const Error& e) {
+    warnings.push_back(fmt::format("{}; the features are computed again", e.what()));
+    return false;
+  }
+}
+
+void FeatureCache::store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features, std::vector<std::string>& warnings) const {
+  if (folder_.empty()) return;
+  try {
+    make_output_folder(folder_ + "/features");
+    write_safetensors(path(key), {{"features", view(const_cast<float*>(features.data()), {rows, dim})}}, {{"key", key}});
+  } catch (const Error& e) {
+    warnings.push_back(fmt::format("{}; the features are not kept", e.what()));
+  }
+}
+
+}  // namespace stflow

@@ -1,0 +1,43 @@
+// Images of tissue: JPEG and PNG, decoded row by row to 8-bit RGB, so that a 90-megapixel section needs a few rows of memory.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace stflow {
+
+/// A decoder positioned at a row. What the file is, is told from its content.
+/// Refused with Exit::data: other formats by their name, CMYK, a truncated or damaged file ("<file>: row <n>: ..."), more than
+/// 1,024 pixels per byte of file (no whole image is that small), progressive or interlaced images of more than 2^27 pixels
+/// (they have to be held whole) and progressive ones of more than 200 scans.
+class ImageReader {
+ public:
+  /// Opens the file and reads its header only. Throws Exit::missing or Exit::data.
+  explicit ImageReader(const std::string& path);
+  ImageReader(ImageReader&&) noexcept;
+  ~ImageReader();
+
+  [[nodiscard]] int64_t width() const;
+  [[nodiscard]] int64_t height() const;
+  /// Decodes the next row into `rgb` (3 * width bytes). Grey becomes RGB, 16 bits become 8, transparency is laid on white.
+  void next_row(uint8_t* rgb);
+  /// What a user should know, e.g. that an EXIF orientation is ignored because coordinates refer to the stored pixels.
+  [[nodiscard]] const std::vector<std::string>& warnings() const;
+
+  struct Decoder;
+
+ private:
+  std::unique_ptr<Decoder> decoder_;
+};
+
+/// (height, width, 3) bytes.
+struct Image {
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> rgb;
+};
+
+/// The whole image, every `reduce` x `reduce` block of pixels averaged into one (blocks at the right and lower edge may be smaller).
+Image read_image(const std::string& path, int reduce = 1);
+
+}  // namespace stflow

@@ -1,0 +1,27 @@
+#include "data/section.h"
+
+#include <utility>
+
+namespace stflow {
+namespace {
+
+template <class T> void keep_rows(std::vector<T>& values, size_t columns, const std::vector<int64_t>& rows) {
+  std::vector<T> kept;
+  kept.reserve(rows.size() * columns);
+  for (int64_t r : rows) {
+    auto from = values.begin() + r * int64_t(columns);
+    kept.insert(kept.end(), std::make_move_iterator(from), std::make_move_iterator(from + int64_t(columns)));
+  }
+  values = std::move(kept);
+}
+
+}  // namespace
+
+void Section::keep(const std::vector<int64_t>& rows) {
+  keep_rows(spots, 1, rows);
+  keep_rows(xy, 2, rows);
+  keep_rows(counts, genes.size(), rows);
+  if (feature_dim > 0) keep_rows(features, size_t(feature_dim), rows);
+}
+
+}  // namespace stflow

@@ -1,0 +1,41 @@
+// A tissue section: its image, its spots and what was measured on them. Plain data: readers fill it, models read it.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stflow {
+
+enum class Split : uint8_t { none, train, val, test };
+inline const char* name_of(Split s) { return s == Split::train ? "train" : s == Split::val ? "val" : s == Split::test ? "test" : "none"; }
+
+/// Where a section's files are, as a manifest row or a recognised folder says. Paths are ready to open; "" where there is none.
+struct Source {
+  std::string sample, image, counts, spots, embeddings, patient;
+  double mpp = 0;  // microns per pixel of the image; 0: not stated
+  Split split = Split::none;
+};
+
+struct Section {
+  Source source;
+  int64_t width = 0, height = 0;   // pixels of the full-resolution image
+  double mpp = 0;                  // microns per pixel; 0: unknown
+  std::string mpp_from;            // where mpp comes from, for the report
+
+  std::vector<std::string> spots;  // barcodes, N, unique
+  std::vector<double> xy;          // (N, 2) pixels in the full-resolution image: column, row
+  std::vector<std::string> genes;  // G, unique
+  std::vector<float> counts;       // (N, G) row-major: molecules per spot and gene
+  int64_t feature_dim = 0;
+  std::vector<float> features;     // (N, feature_dim): precomputed features; empty if there are none
+
+  [[nodiscard]] const std::string& sample() const { return source.sample; }
+  [[nodiscard]] Split split() const { return source.split; }
+  [[nodiscard]] int64_t size() const { return int64_t(spots.size()); }
+  [[nodiscard]] float count(int64_t spot, int64_t gene) const { return counts[size_t(spot) * genes.size() + size_t(gene)]; }
+
+  /// Keeps the given spots, in the given order.
+  void keep(const std::vector<int64_t>& rows);
+};
+
+}  // namespace stflow

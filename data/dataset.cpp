@@ -13,6 +13,7 @@
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/hash.h"
+#include "engine/nearest.h"
 #include "engine/text.h"
 
 namespace stflow {
@@ -30,7 +31,7 @@ void split(Dataset& d, const DataOptions& options) {
   auto assign = [&](const std::vector<std::string>& samples, Split to) {
     for (const auto& name : samples) {
       auto it = std::find(names.begin(), names.end(), name);
-      if (it == names.end()) fail(Exit::usage, "--{}: {}, expected a sample of {}{}", name_of(to), shown(name), d.path, hint(name, names));
+      if (it == names.end()) fail(Exit::usage, "--{}: {}, expected a sample of {}; the nearest is {}", name_of(to), shown(name), d.path, shown(nearest(name, names)));
       d.sections[size_t(it - names.begin())].source.split = to;
     }
   };

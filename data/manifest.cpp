@@ -6,6 +6,7 @@
 
 #include "data/table.h"
 #include "engine/file.h"
+#include "engine/nearest.h"
 #include "engine/text.h"
 
 namespace stflow {
@@ -63,7 +64,7 @@ std::vector<Source> read_manifest(const std::string& path) {
   for (size_t i = 0; i < table.header().size(); i++) {
     const std::string& name = table.header()[i];
     if (std::find(kColumns.begin(), kColumns.end(), name) == kColumns.end())
-      table.refuse(i, fmt::format("unknown column, expected one of {}{}", listed(kColumns), hint(name, kColumns)));
+      table.refuse(i, fmt::format("unknown column, expected one of {}; the nearest is {}", listed(kColumns), nearest(name, kColumns)));
     if (size_t(table.find(name)) != i) table.refuse(i, "column a second time, expected each once");
   }
   const size_t sample = table.column("sample"), image = table.column("image"), counts = table.column("counts"), spots = table.column("spots");

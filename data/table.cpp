@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/nearest.h"
 #include "engine/text.h"
 
 namespace stflow {
@@ -49,7 +50,7 @@ int Table::find(std::string_view column) const {
 
 size_t Table::column(std::string_view name) const {
   int c = find(name);
-  if (c < 0) fail(Exit::data, "{}: line 1: no column '{}', expected one{}", lines_.name(), name, hint(name, header_));
+  if (c < 0) fail(Exit::data, "{}: line 1: no column '{}', expected one; the nearest is {}", lines_.name(), name, shown(nearest(name, header_)));
   return size_t(c);
 }
 

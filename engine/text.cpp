@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
-#include <vector>
 
 namespace stflow {
 namespace {
@@ -24,24 +22,6 @@ template <class T> std::string shortest_of(T x) {
   if (std::isnan(x)) return "nan";
   char text[64];
   return {text, std::to_chars(text, text + sizeof text, x).ptr};
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c == '_' ? '-' : c; }
-
-/// Levenshtein distance, letters compared without case and '_' equal to '-'.
-size_t distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t(0));
-  for (size_t i = 0; i < a.size(); i++) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); j++) {
-      size_t change = diagonal + (lower(a[i]) != lower(b[j]));
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({change, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row[b.size()];
 }
 
 /// Bytes of the UTF-8 character that starts at s[i]; 0 if there is none.
@@ -76,22 +56,6 @@ std::string shown(std::string_view s, size_t limit) {
     }
   }
   return out + "'";
-}
-
-std::string nearest(std::string_view name, std::span<const std::string> candidates) {
-  std::string best;
-  size_t least = std::max<size_t>(1, name.size() / 3) + 1;
-  if (name.size() > 200) return best;
-  for (const auto& c : candidates) {
-    size_t d = c.size() > 200 ? least : distance(name, c);
-    if (d < least) least = d, best = c;
-  }
-  return best;
-}
-
-std::string hint(std::string_view name, std::span<const std::string> candidates) {
-  std::string n = nearest(name, candidates);
-  return n.empty() ? "" : fmt::format("; did you mean {}?", shown(n));
 }
 
 std::string listed(std::span<const std::string> names, size_t limit) {

@@ -20,11 +20,6 @@ std::string shortest(double x);
 /// Text from a file, fit for an error line: in single quotes, control and non-UTF-8 bytes as \xNN, cut at `limit` characters.
 std::string shown(std::string_view s, size_t limit = 60);
 
-/// The candidate with the smallest edit distance to `name`, case apart, if it is close enough to be meant; else "".
-std::string nearest(std::string_view name, std::span<const std::string> candidates);
-/// "; did you mean 'x'?" or "".
-std::string hint(std::string_view name, std::span<const std::string> candidates);
-
 /// "a, b, c" of at most `limit` names, then "and n more".
 std::string listed(std::span<const std::string> names, size_t limit = 10);
 

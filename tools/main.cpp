@@ -5,7 +5,7 @@
 
 #include "engine/error.h"
 #include "tools/commands.h"
-#include "tools/nearest.h"
+#include "engine/nearest.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
 #include "tools/version.h"

@@ -9,7 +9,7 @@
 
 #include "engine/error.h"
 #include "engine/threads.h"
-#include "tools/nearest.h"
+#include "engine/nearest.h"
 
 namespace stflow {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "engine/error.h"
 #include "tests/run.h"
-#include "tools/nearest.h"
+#include "engine/nearest.h"
 #include "tools/options.h"
 
 using namespace stflow;

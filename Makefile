@@ -23,27 +23,25 @@ endif
 build/config.mk: tools/build/packages.txt tools/build/configure.sh tools/build/install_packages.sh
 	@tools/build/configure.sh $@
 
-ARCH := $(shell uname -m)
+# Each line `name := flags` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
-COMMON := -std=c++20 -I. $(HDF5_INCLUDES) -MMD -MP -g1 -fPIE -fno-tree-slp-vectorize -ffp-contract=off \
-          -fstack-protector-strong -Wall -Wextra -Wshadow -Wno-psabi $(WERROR)
+numerics := -fno-tree-slp-vectorize -ffp-contract=off
+warnings := -Wall -Wextra -Wshadow -Wno-psabi
+hardening := -fPIE -fstack-protector-strong
 release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection
 asan := -O1 -fsanitize=address,undefined,float-cast-overflow,float-divide-by-zero -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS -fno-omit-frame-pointer
 tsan := -O1 -fsanitize=thread
-FLAGS = $(COMMON) $($(MODE)) $(CXXFLAGS)
+plain := -DSTFLOW_ISA=Plain
+avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
+# -Wno-...uninitialized: g++ 12 warns about the undefined registers in its own avx512fintrin.h.
+avx512 := -Wno-maybe-uninitialized -Wno-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
 LIBS = -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
-ISAS := plain
-plain := -DSTFLOW_ISA=Plain
-ifeq ($(ARCH),x86_64)
-ISAS += avx2 avx512
-avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
-# -Wno-maybe-uninitialized: g++ 12 warns about the undefined registers in its own avx512fintrin.h.
-avx512 := -Wno-maybe-uninitialized -Wno-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
-endif
+ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
 
 LIB_SOURCES := $(wildcard engine/*.cpp ops/*.cpp model/*.cpp data/*.cpp)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
@@ -106,6 +104,18 @@ asan tsan:
 
 bench: stflow
 	./stflow bench
+
+format:
+	tools/build/lint.sh --fix
+
+lint:
+	tools/build/lint.sh
+
+install: stflow
+	install -D -m 755 stflow $(DESTDIR)$(PREFIX)/bin/stflow
+	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libstflow.a
+	for h in $(wildcard engine/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
+	for f in $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
 
 clean:
 	rm -rf build stflow

@@ -94,12 +94,14 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
     origins.push_back({pitch / pixels, fmt::format("{} um between spots that are {:.1f} pixels apart", shortest(pitch), pixels)});
   }
   if (origins.empty()) return;
-  const Origin &best = origins.front(), &other = origins.back();
+  const Origin& best = origins.front();
+  std::string each;
+  for (const auto& o : origins) each += fmt::format("{}{:.4g} from {}", each.empty() ? "" : ", ", o.mpp, o.from);
   for (const auto& o : origins)
     if (!(o.mpp >= 0.05 && o.mpp <= 10)) fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to 10", s.source.spots, shortest(o.mpp), o.from);
   for (const auto& o : origins)
     if (std::fabs(o.mpp / best.mpp - 1) > 0.05)
-      fail(Exit::data, "{}: microns per pixel: {:.4g} from {} but {:.4g} from {}, expected at most 5 % between them", s.source.spots, best.mpp, best.from, other.mpp, other.from);
+      fail(Exit::data, "{}: microns per pixel: {}, expected at most 5 % between them", s.source.spots, each);
   s.mpp = best.mpp, s.mpp_from = best.from;
 }
 

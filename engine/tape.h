@@ -3,6 +3,7 @@
 #pragma once
 #include <initializer_list>
 #include <new>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -37,10 +38,11 @@ class Tape {
   /// A parameter; its gradient goes to the array given to bind().
   Var param(const Parameter& p);
   /// Records O with the given inputs and returns its output.
-  template <class O> Var record(const O& op, std::initializer_list<Var> in) {
+  template <class O> Var record(const O& op, std::span<const Var> in) {
     static_assert(std::is_trivially_destructible_v<O>, "ops live in the tape's buffer and are never destroyed");
-    return add(new (op_memory(sizeof(O), alignof(O))) O(op), in.begin(), int(in.size()));
+    return add(new (op_memory(sizeof(O), alignof(O))) O(op), in.data(), int(in.size()));
   }
+  template <class O> Var record(const O& op, std::initializer_list<Var> in) { return record(op, std::span(in.begin(), in.size())); }
 
   /// Lays out the arena and returns its bytes. Nothing is touched. `keep_all` gives every value a place of its own
   /// (for reading intermediate values). Only ancestors of nothing are dropped: every node is computed.

@@ -135,6 +135,11 @@ template <class T> STFLOW_INLINE void store_n(T* p, Vec<T> v, int lanes) {
   else store_part(p, v, lanes);
 }
 
+/// f(i, lanes) over [0, n) on all threads, for what is done number by number.
+template <class F> void each_lanes(int64_t n, F f) {
+  parallel_for(n, 32768, [=](int64_t begin, int64_t end) { lanes_of(end - begin, [&](int64_t i, int l) { f(begin + i, l); }); });
+}
+
 /// Rows per piece so that a piece is worth waking a thread for (about 30 thousand numbers).
 STFLOW_INLINE int64_t row_grain(int64_t cols) { return 1 + 32768 / (cols > 0 ? cols : 1); }
 

@@ -1,0 +1,75 @@
+// The one vision transformer: pre-norm, with the switches that the published pathology encoders differ in. Parameter names
+// are timm's, so a checkpoint in timm's form is a safetensors file away.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "engine/safetensors.h"
+#include "model/layers.h"
+#include "ops/pool_tokens.h"
+
+namespace stflow {
+
+struct VitConfig {
+  int64_t image = 224, patch = 16;  // pixels; square
+  int64_t dim = 768, depth = 12, heads = 12;
+  int64_t hidden = 3072;            // width inside the MLP (with SwiGLU: after the gate)
+  bool swiglu = false;              // timm's SwiGLUPacked: fc1 gives 2 hidden, silu(first half) * second half
+  bool layer_scale = false;
+  int64_t registers = 0;
+  int64_t placed = 1;               // prefix tokens that have a position embedding: 0 is timm's no_embed_class
+  float eps = 1e-6f;                // of every layer norm
+  Pooling pooling = Pooling::cls;
+  std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, std{0.229f, 0.224f, 0.225f};  // of pixels scaled to [0, 1]
+
+  [[nodiscard]] int64_t side() const { return image / patch; }
+  [[nodiscard]] int64_t grid() const { return side() * side(); }
+  [[nodiscard]] int64_t prefix() const { return 1 + registers; }
+  [[nodiscard]] int64_t features() const { return pooled_size(pooling, dim); }
+};
+
+/// Reads the configuration of a checkpoint: sizes and switches from the shapes of its tensors; `num_heads`, and where given
+/// `image_size`, `pooling` (cls, mean, cls_mean), `eps`, `mean`, `std` ("r,g,b") and `no_embed_class` (true, false), from its
+/// metadata. Throws Exit::data for what the file leaves open or contradicts.
+VitConfig read_vit_config(const SafeTensors& file);
+/// The metadata that read_vit_config() reads back.
+std::map<std::string, std::string> vit_metadata(const VitConfig& c);
+
+/// One transformer block: x + ls1 attn(norm1 x), then x + ls2 mlp(norm2 x).
+struct VitBlock {
+  LayerNorm norm1, norm2;
+  Linear qkv, proj, fc1, fc2;
+  Parameter ls1, ls2;
+  int heads = 0;
+  bool swiglu = false, layer_scale = false;
+
+  VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads, int64_t hidden, bool swiglu, bool layer_scale, float eps);
+  Var operator()(Var x) const;
+};
+
+struct Vit {
+  VitConfig config;
+  Parameter proj_weight, proj_bias;         // patch_embed.proj, a convolution's (dim, 3, patch, patch)
+  Parameter cls_token, reg_token, pos_embed;  // (1, 1, dim), (1, registers, dim), (1, placed + grid, dim)
+  std::vector<VitBlock> blocks;
+  LayerNorm norm;
+  std::vector<std::string> layer_names;     // "blocks.3", for error lines
+
+  Vit(ParameterSet& set, const VitConfig& c);
+
+  /// Patches (images, n, 3 patch^2) as patchify() makes them -> normalised tokens (images, prefix + n, dim). `cells`: see assemble_tokens().
+  [[nodiscard]] Var tokens(Var patches, Var cells = {}) const;
+  /// Normalised pixels (images, image, image, 3) -> features (images, config.features()).
+  [[nodiscard]] Var operator()(Var image) const;
+};
+
+/// Fills a Vit's parameters (allocated, of the configuration read_vit_config() gives but for the image size) from a checkpoint;
+/// position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
+void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set);
+
+/// Position embeddings (1, prefix + from^2, dim) for a grid of another side, as timm's resample_abs_pos_embed: bicubic
+/// (a = -1/2), antialiased, the first `prefix` rows kept.
+std::vector<float> resample_position(const std::vector<float>& from, int64_t prefix, int64_t from_side, int64_t to_side, int64_t dim);
+
+}  // namespace stflow

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/add.h"
 #include "ops/masked_mse.h"
 #include "ops/pool_tokens.h"
-#include "ops/scale_add.h"
 #include "ops/unmask_tokens.h"
 
 namespace stflow {
@@ -131,8 +131,8 @@ Mae::Losses Mae::losses(Tape& tape, const MaeBatch& b) const {
   Var pixels = masked_mse(pixels_head(x), tape.input(b.pixels_), weight);
   Var hidden = masked_mse(hidden_head(x), tape.input(b.hidden_), weight);
   // A value that nobody reads stays until the end of the run: the four are copied for the report.
-  auto copy = [&](Var v) { return scale_add(v, tape.input(b.zero_), {}); };
-  return {scale_add(scale_add(pixels, hidden, {}), scale_add(own, tile, {}), {}), copy(pixels), copy(hidden), copy(own), copy(tile)};
+  auto copy = [&](Var v) { return add(v, tape.input(b.zero_)); };
+  return {add(add(pixels, hidden), add(own, tile)), copy(pixels), copy(hidden), copy(own), copy(tile)};
 }
 
 }  // namespace stflow

@@ -3,7 +3,7 @@
 
 namespace stflow {
 
-/// x + scale * y, the residual connection of a transformer with LayerScale: x and y (..., n), scale (n) or missing for 1.
+/// x + scale * y, the residual connection of a transformer with LayerScale: x and y (..., n), scale (n); missing: add(x, y).
 Var scale_add(Var x, Var y, Var scale);
 
 template <class B> void scale_add_forward(B, Tensor x, Tensor y, Tensor scale, Tensor out);

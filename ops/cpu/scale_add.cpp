@@ -13,8 +13,7 @@ template <> void scale_add_forward(ThisIsa, Tensor x, Tensor y, Tensor scale, Te
       for (int64_t r = begin; r < end; r++) {
         const T *a = x.as<T>() + r * n, *b = y.as<T>() + r * n;
         T* o = out.as<T>() + r * n;
-        if (s) lanes_of(n, [&](int64_t i, int l) { store_n<T>(o + i, fma<T>(load_n(b + i, l), load_n(s + i, l), load_n(a + i, l)), l); });
-        else lanes_of(n, [&](int64_t i, int l) { store_n<T>(o + i, load_n(a + i, l) + load_n(b + i, l), l); });
+        lanes_of(n, [&](int64_t i, int l) { store_n<T>(o + i, fma<T>(load_n(b + i, l), load_n(s + i, l), load_n(a + i, l)), l); });
       }
     });
   });
@@ -31,7 +30,7 @@ template <> void scale_add_backward(ThisIsa, Tensor y, Tensor scale, Tensor dout
           const int64_t at = r * n + i;
           const Vec<T> d = load_n(g + at, l);
           if (dx.data) store_n<T>(dx.as<T>() + at, load_n(dx.as<T>() + at, l) + d, l);
-          if (dy.data) store_n<T>(dy.as<T>() + at, load_n(dy.as<T>() + at, l) + (s ? d * load_n(s + i, l) : d), l);
+          if (dy.data) store_n<T>(dy.as<T>() + at, fma<T>(d, load_n(s + i, l), load_n(dy.as<T>() + at, l)), l);
         });
     });
     if (!dscale.data) return;

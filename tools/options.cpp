@@ -102,8 +102,7 @@ bool Flag::store(const std::string& text) {
 }
 
 Options::Options(std::string command, std::string summary, std::string example)
-    : command_(std::move(command)), summary_(std::move(summary)), example_(std::move(example)) {
-  section_ = "Common flags";
+    : command_(std::move(command)), summary_(std::move(summary)), example_(std::move(example)), section_("Common flags") {
   flag("threads", &threads_, "CPU threads; 0 is all that this process may use").range(0, 4096);
   flag("json", &terminal_.json, "print the result as exactly one JSON object on stdout");
   flag("quiet", &terminal_.quiet, "warnings and errors only").letter('q');

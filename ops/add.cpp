@@ -37,7 +37,7 @@ struct AddRow final : Op {
     });
   }
   unsigned keep() const override { return kNothing; }
-  size_t scratch_bytes(const Call& c, bool backward) const override { 
+  size_t scratch_bytes(const Call& c, bool backward) const override {
     return backward ? size_t(reduce_pieces(c.out.rows()) * c.out.cols()) * bytes_of(c.out.type) : 0;
   }
 };

@@ -3,6 +3,7 @@
 #include "ops/cpu/reduce.h"
 
 namespace stflow {
+
 template <> void accumulate(ThisIsa, Tensor x, Tensor y) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);

@@ -37,7 +37,9 @@ template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool
 /// R x (N registers) of the product over k rows of a panel.
 template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
   Reg<T> c[R][N];
+#pragma GCC unroll 16
   for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
     for (int j = 0; j < N; j++) c[r][j] = Reg<T>{};
   const T* x = a.data;
   const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;

@@ -69,7 +69,7 @@ Scores score(const Tensor& prediction, const Tensor& truth, bool with_spearman) 
       const auto x = column(prediction, g), y = column(truth, g);
       double square = 0;
       for (size_t i = 0; i < x.size(); i++) square += (x[i] - y[i]) * (x[i] - y[i]);
-      s.mse[size_t(g)] = square / double(n);
+      s.mse[size_t(g)] = n > 0 ? square / double(n) : kNone;
       s.pearson[size_t(g)] = pearson(x.data(), y.data(), n);
       if (with_spearman) s.spearman[size_t(g)] = pearson(ranks(x.data(), n).data(), ranks(y.data(), n).data(), n);
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "engine/threads.h"
@@ -28,7 +29,7 @@ double adamw_step(const Context& context, const ParameterSet& params, const Adam
   const Tensor grads = part(params.grads(), 0, params.size());
   std::vector<double> partial(size_t((params.size() + kSquarePiece - 1) / kSquarePiece));
   on(context, [&](auto b) { square_sums(b, grads, partial.data()); });
-  const double norm = std::sqrt(tree_sum(partial)) / count;
+  const double norm = count > 0 ? std::sqrt(tree_sum(partial)) / count : std::numeric_limits<double>::quiet_NaN();
   if (!std::isfinite(norm)) return norm;
 
   const auto t = double(++state.step);

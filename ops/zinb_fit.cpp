@@ -116,7 +116,7 @@ Point minimise(Objective& f, Point p, bool inflated) {
       for (int j = 0; j < dims; j++) step[size_t(i)] -= h[i][j] * g[size_t(j)];
       slope += step[size_t(i)] * g[size_t(i)], length = std::max(length, std::fabs(step[size_t(i)]));
     }
-    double scale = std::min(1.0, 2 / length);
+    double scale = length > 2 ? 2 / length : 1;
     Point next{};
     double next_value = value;
     bool moved = false;

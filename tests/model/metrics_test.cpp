@@ -32,6 +32,7 @@ TEST_CASE("metrics: correlations and errors by hand") {
   CHECK(score(view(small.data(), {4, 5}), t).pearson[4] == doctest::Approx(s.pearson[4]));
   std::vector<double> same(8, 2.0);
   CHECK(std::isnan(score(view(same.data(), {4, 2}), view(same.data(), {4, 2})).mean_pearson));
+  CHECK(std::isnan(score(view(same.data(), {0, 2}), view(same.data(), {0, 2})).mean_mse));
 }
 
 TEST_CASE("metrics: ranks share ties, a large offset does not hurt, threads change nothing") {

@@ -20,7 +20,7 @@
 namespace stflow {
 namespace {
 
-enum Status : int { kAnswer = 0, kError = 1, kMemory = 2 };
+enum Status : int { kAnswer = 0, kError = 81, kMemory = 82 };  // numbers that no library exits with
 
 bool write_all(int fd, const std::string& bytes) {
   for (size_t at = 0; at < bytes.size();) {

@@ -210,7 +210,7 @@ TEST_CASE("bad input: flipped bytes in an HDF5 file never end the program") {
   test::TempFolder folder;
   const std::string good = read_text("data/samples/her2st/embeddings/C2.h5");
   int refused = 0;
-  for (size_t i = 0; i < 300; i++) {
+  for (size_t i = 0; i < 60; i++) {
     std::string bad = good;
     bad[(i * 7919) % 6000] ^= char(0xff);  // the first bytes are structure
     std::string path = folder.file("bad.h5", bad);
@@ -223,5 +223,5 @@ TEST_CASE("bad input: flipped bytes in an HDF5 file never end the program") {
       CHECK(std::string(e.what()).find('\n') == std::string::npos);
     }
   }
-  CHECK(refused > 10);
+  CHECK(refused > 5);
 }

@@ -2,6 +2,8 @@
 // tile of kRows x one panel is kept in registers while k runs, blocks of k keep the panel in the nearest cache.
 #include "ops/gemm.h"
 
+#include <utility>
+
 #include "ops/cpu/math.h"
 #include "ops/cpu/simd.h"
 
@@ -34,33 +36,34 @@ template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool
   }
 }
 
+/// f(0), ..., f(N - 1) with constants: the tile below lives in registers only if no index of it is a variable, and g++ 12
+/// unrolls a loop too late to see that (it then stores every accumulator in every step).
+template <class F, int... I> STFLOW_INLINE void each(std::integer_sequence<int, I...>, F f) { (f(std::integral_constant<int, I>{}), ...); }
+template <int N, class F> STFLOW_INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
+#define STFLOW_INLINE_LAMBDA __attribute__((always_inline))
+
 /// R x (N registers) of the product over k rows of a panel.
 template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
-  Reg<T> c[R][N];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-    for (int j = 0; j < N; j++) c[r][j] = Reg<T>{};
+  Reg<T> c[R * N];
+  each<R * N>([&](auto i) STFLOW_INLINE_LAMBDA { c[i] = Reg<T>{}; });
   const T* x = a.data;
   const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;
   for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
     Reg<T> b[N];
-    std::memcpy(b, panel, sizeof b);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
+    each<N>([&](auto j) STFLOW_INLINE_LAMBDA { std::memcpy(&b[j], panel + j * kWidth<T>, sizeof b[j]); });
+    each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
       const Reg<T> s = x[r * row] - Reg<T>{};
-#pragma GCC unroll 2
-      for (int j = 0; j < N; j++) c[r][j] = multiply_add<T>(s, b[j], c[r][j]);
-    }
+      each<N>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * N + j] = multiply_add<T>(s, b[j], c[r * N + j]); });
+    });
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-    for (int j = 0; j < N; j++) {
+  each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
+    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
       const int64_t at = j * kWidth<T>;
-      finish<T>(c[r][j], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
-    }
+      finish<T>(c[r * N + j], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
+    });
+  });
 }
+#undef STFLOW_INLINE_LAMBDA
 
 template <class T, bool RowMajor, int R = kRows> void tile_of(int rows, Left<T> a, const T* panel, int64_t k, Target<T> to) {
   if constexpr (R > 0) {

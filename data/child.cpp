@@ -1,5 +1,6 @@
 #include "data/child.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -45,6 +46,8 @@ uint64_t address_space() {
 [[noreturn]] void run_child(int fd, const ChildLimits& limits, const std::function<std::string()>& work) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (int s : {SIGINT, SIGTERM, SIGUSR1, SIGSEGV, SIGABRT, SIGBUS, SIGFPE}) std::signal(s, SIG_DFL);
+  // What a crashing library prints is not for the user, who gets one line.
+  if (int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) ::dup2(nowhere, STDOUT_FILENO), ::dup2(nowhere, STDERR_FILENO);
   auto limit = [](auto what, uint64_t value) {
     rlimit r{rlim_t(value), rlim_t(value)};
     ::setrlimit(what, &r);

@@ -15,7 +15,8 @@ constexpr int kRows = 14;  // 28 of 32 registers hold the tile
 #else
 constexpr int kRows = 6;   // 12 of 16
 #endif
-constexpr int64_t kDepth = 384;  // rows of a panel that are used at a time
+constexpr int64_t kDepth = 384;    // rows of a panel that are used at a time
+constexpr int64_t kBlock = 81920;  // numbers of a block of panels
 
 template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
 template <class T> constexpr int kPanel = 2 * kWidth<T>;
@@ -83,24 +84,47 @@ template <class F> STFLOW_INLINE void strips(int64_t m, F f) {
   }
 }
 
-/// C (m, n) = or += A * panels, which hold k rows.
-template <class T, bool RowMajor>
-void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add) {
+/// Asks for `rows` rows of n numbers, ld apart, before they are used.
+template <class T, int Write> STFLOW_INLINE void prefetch(const T* x, int64_t ld, int64_t rows, int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(x + r * ld + i, Write);
+}
+
+/// C (m, n) = or += A * panels that hold k rows, and done(i, rows, j, columns) for each part of C that is finished.
+/// A block of panels stays in the second cache, a strip of A in the first; the next strip is asked for on the way.
+template <class T, bool RowMajor, class Done>
+void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Done done) {
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
     const bool last = p + depth >= k;
-    for (int64_t j = 0; j < n; j += kPanel<T>) {
-      const int columns = n - j < kPanel<T> ? int(n - j) : kPanel<T>;
+    const int64_t block = (kBlock / (depth > 0 ? depth : 1) / kPanel<T> + 1) * kPanel<T>;
+    for (int64_t j0 = 0; j0 < n; j0 += block) {
+      const int64_t j1 = j0 + block < n ? j0 + block : n;
       strips(m, [&](int64_t i, int rows) {
         const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
-        tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
-                             {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
+        const int64_t ahead = m - i - rows < rows ? m - i - rows : rows, share = (ahead * kPanel<T> + j1 - j0 - 1) / (j1 - j0);
+        int64_t asked = 0;
+        for (int64_t j = j0; j < j1; j += kPanel<T>) {
+          const int columns = j1 - j < kPanel<T> ? int(j1 - j) : kPanel<T>;
+          if (depth >= 32) prefetch<T, 1>(c + i * ldc + j, ldc, rows, columns);
+          if constexpr (RowMajor) {
+            const int64_t count = ahead - asked < share ? ahead - asked : share;
+            prefetch<T, 0>(left.data + (rows + asked) * a.row, a.row, count, depth);
+            asked += count;
+          }
+          tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
+                               {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
+        }
+        if (last) done(i, rows, j0, j1 - j0);
       });
     }
     p += depth;
   } while (p < k);
 }
+
+constexpr auto nothing = [](int64_t, int64_t, int64_t, int64_t) {};
 
 template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n, Activation activation) {
   for (int64_t i = 0; i < m; i++)
@@ -118,8 +142,10 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
       const int64_t j = panel * kPanel<T>, columns = n - j < kPanel<T> ? n - j : kPanel<T>;
       if (columns < kPanel<T>) std::memset(to, 0, size_t(kPanel<T> * k) * sizeof(T));
       if (transposed) {
-        for (int64_t p = 0; p < k; p++)
-          for (int64_t i = 0; i < columns; i++) to[p * kPanel<T> + i] = w[p * ldw + j + i];
+        if (columns == kPanel<T>)
+          for (int64_t p = 0; p < k; p++) std::memcpy(to + p * kPanel<T>, w + p * ldw + j, kPanel<T> * sizeof(T));
+        else
+          for (int64_t p = 0; p < k; p++) std::memcpy(to + p * kPanel<T>, w + p * ldw + j, size_t(columns) * sizeof(T));
       } else {
         for (int64_t i = 0; i < columns; i++)
           for (int64_t p = 0; p < k; p++) to[p * kPanel<T> + i] = w[(j + i) * ldw + p];
@@ -135,14 +161,17 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
   int64_t groups = 32 / (row_blocks > 0 ? row_blocks : 1), worth = m * n * k / (1 << 20);
   groups = groups < worth ? groups : worth;
   groups = groups < 1 ? 1 : groups < panels ? groups : panels;
-  parallel_for(row_blocks * groups, 1, [=](int64_t piece, int64_t) {
+  parallel_for(row_blocks * groups, 1, [=, &e](int64_t piece, int64_t) {
     const int64_t block = piece / groups, group = piece % groups;
     const int64_t i = block * m / row_blocks, rows = (block + 1) * m / row_blocks - i;
     const int64_t j = group * panels / groups * kPanel<T>, end = (group + 1) * panels / groups * kPanel<T>;
     const int64_t columns = (end < n ? end : n) - j;
     T* to = c + i * ldc + j;
-    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate);
-    if (e.activation != Activation::none) activate<T>(to, ldc, e.pre ? e.pre + i * ldc + j : nullptr, rows, columns, e.activation);
+    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate,
+                      [&](int64_t r, int64_t height, int64_t column, int64_t width) {
+                        const int64_t at = r * ldc + column;
+                        if (e.activation != Activation::none) activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, height, width, e.activation);
+                      });
   });
 }
 
@@ -161,7 +190,7 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
     for (int64_t p = begin; p < end || p == begin; p += kTransposedRows) {
       const int64_t depth = end - p < kTransposedRows ? end - p : kTransposedRows;
       pack<T>(b + p * ldb + j, ldb, true, columns, depth, packed);
-      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin);
+      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin, nothing);
       if (block == 0 && sums)
         for (int64_t r = p; r < p + depth; r++)
           lanes_of(m, [&](int64_t i, int l) { store_n<T>(partial_sums + i, load_n(partial_sums + i, l) + load_n(a + r * lda + i, l), l); });
@@ -189,11 +218,11 @@ template <> void pack_weights(ThisIsa, const double* w, int64_t ldw, bool transp
 
 template <>
 void gemm_rows(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, bool accumulate) {
-  multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate);
+  multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing);
 }
 template <>
 void gemm_rows(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, bool accumulate) {
-  multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate);
+  multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing);
 }
 
 template <>

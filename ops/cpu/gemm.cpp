@@ -84,17 +84,22 @@ template <class F> STFLOW_INLINE void strips(int64_t m, F f) {
   }
 }
 
-/// Asks for `rows` rows of n numbers, ld apart, before they are used.
-template <class T, int Write> STFLOW_INLINE void prefetch(const T* x, int64_t ld, int64_t rows, int64_t n) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(x + r * ld + i, Write);
-}
+/// Rows of a matrix that will be needed soon, asked for a few at a time so that memory works while the tiles compute.
+template <class T> struct Ahead {
+  const T* data;
+  int64_t ld, rows, columns;
 
-/// C (m, n) = or += A * panels that hold k rows, and done(i, rows, j, columns) for each part of C that is finished.
-/// A block of panels stays in the second cache, a strip of A in the first; the next strip is asked for on the way.
-template <class T, bool RowMajor, class Done>
-void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Done done) {
+  STFLOW_INLINE void ask(int64_t count) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    for (; count > 0 && rows > 0; count--, rows--, data += ld)
+      for (int64_t i = 0; i < columns; i += kLine) __builtin_prefetch(data + i);
+  }
+};
+
+/// C (m, n) = or += A * panels that hold k rows. Calls between() before each tile and done(i, rows, j, columns) for each part
+/// of C that is finished. A block of panels stays in the second cache, a strip of A in the first.
+template <class T, bool RowMajor, class Between, class Done>
+void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between, Done done) {
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
@@ -104,16 +109,14 @@ void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c,
       const int64_t j1 = j0 + block < n ? j0 + block : n;
       strips(m, [&](int64_t i, int rows) {
         const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
-        const int64_t ahead = m - i - rows < rows ? m - i - rows : rows, share = (ahead * kPanel<T> + j1 - j0 - 1) / (j1 - j0);
-        int64_t asked = 0;
+        const int64_t below = m - i - rows < rows ? m - i - rows : rows;
+        Ahead<T> strip{left.data + rows * a.row, a.row, RowMajor ? below : 0, depth};  // the next strip of A
+        const int64_t share = (below * kPanel<T> + j1 - j0 - 1) / (j1 - j0);
         for (int64_t j = j0; j < j1; j += kPanel<T>) {
           const int columns = j1 - j < kPanel<T> ? int(j1 - j) : kPanel<T>;
-          if (depth >= 32) prefetch<T, 1>(c + i * ldc + j, ldc, rows, columns);
-          if constexpr (RowMajor) {
-            const int64_t count = ahead - asked < share ? ahead - asked : share;
-            prefetch<T, 0>(left.data + (rows + asked) * a.row, a.row, count, depth);
-            asked += count;
-          }
+          strip.ask(share);
+          if (depth >= 32) Ahead<T>{c + i * ldc + j, ldc, rows, columns}.ask(rows);
+          between();
           tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
                                {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
         }
@@ -124,7 +127,7 @@ void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c,
   } while (p < k);
 }
 
-constexpr auto nothing = [](int64_t, int64_t, int64_t, int64_t) {};
+constexpr auto nothing = [](auto...) {};
 
 template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n, Activation activation) {
   for (int64_t i = 0; i < m; i++)
@@ -156,10 +159,14 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
 
 template <class T>
 void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
-  // Blocks of rows that stay in the second cache, and as many groups of panels as make about 32 pieces of work.
-  const int64_t row_blocks = (m + 16 * kRows - 1) / (16 * kRows), panels = (n + kPanel<T> - 1) / kPanel<T>;
-  int64_t groups = 32 / (row_blocks > 0 ? row_blocks : 1), worth = m * n * k / (1 << 20);
-  groups = groups < worth ? groups : worth;
+  // Blocks of rows as large as the share of a thread allows, and where these are few, groups of panels: about 32 pieces.
+  const int64_t panels = (n + kPanel<T> - 1) / kPanel<T>, strip = kRows * n * k + 1, large = 32, small = 8;
+  const int64_t worth = ((1 << 20) + strip - 1) / strip;  // strips that are worth a piece
+  const int64_t height = kRows * (n * k > kBlock ? large : worth < small ? small : worth);
+  const int64_t row_blocks = (m + height - 1) / height;
+  int64_t groups = row_blocks > 0 ? 32 / row_blocks : 1;
+  const int64_t most = m * n * k >> 20;
+  groups = groups < most ? groups : most;
   groups = groups < 1 ? 1 : groups < panels ? groups : panels;
   parallel_for(row_blocks * groups, 1, [=, &e](int64_t piece, int64_t) {
     const int64_t block = piece / groups, group = piece % groups;
@@ -167,15 +174,15 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
     const int64_t j = group * panels / groups * kPanel<T>, end = (group + 1) * panels / groups * kPanel<T>;
     const int64_t columns = (end < n ? end : n) - j;
     T* to = c + i * ldc + j;
-    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate,
-                      [&](int64_t r, int64_t height, int64_t column, int64_t width) {
+    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate, nothing,
+                      [&](int64_t r, int64_t count, int64_t column, int64_t width) {
                         const int64_t at = r * ldc + column;
-                        if (e.activation != Activation::none) activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, height, width, e.activation);
+                        if (e.activation != Activation::none) activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, count, width, e.activation);
                       });
   });
 }
 
-constexpr int64_t kTransposedRows = 256, kTransposedColumns = 256;  // of B, packed on the stack at a time
+constexpr int64_t kTransposedRows = 128, kTransposedColumns = 256;  // of B, packed on the stack at a time
 
 template <class T>
 void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums, T* scratch) {
@@ -189,8 +196,12 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
     if (block == 0) std::memset(partial_sums, 0, size_t(m) * sizeof(T));
     for (int64_t p = begin; p < end || p == begin; p += kTransposedRows) {
       const int64_t depth = end - p < kTransposedRows ? end - p : kTransposedRows;
+      const int64_t left = end - p - depth < depth ? end - p - depth : depth, tiles = (m + kRows - 1) / kRows * ((columns + kPanel<T> - 1) / kPanel<T>);
+      const int64_t share = (left + tiles - 1) / tiles;
+      Ahead<T> next_a{a + (p + depth) * lda, lda, left, m}, next_b{b + (p + depth) * ldb + j, ldb, left, columns};
       pack<T>(b + p * ldb + j, ldb, true, columns, depth, packed);
-      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin, nothing);
+      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin,
+                         [&] { next_a.ask(share), next_b.ask(share); }, nothing);
       if (block == 0 && sums)
         for (int64_t r = p; r < p + depth; r++)
           lanes_of(m, [&](int64_t i, int l) { store_n<T>(partial_sums + i, load_n(partial_sums + i, l) + load_n(a + r * lda + i, l), l); });
@@ -218,11 +229,11 @@ template <> void pack_weights(ThisIsa, const double* w, int64_t ldw, bool transp
 
 template <>
 void gemm_rows(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, bool accumulate) {
-  multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing);
+  multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing, nothing);
 }
 template <>
 void gemm_rows(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, bool accumulate) {
-  multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing);
+  multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing, nothing);
 }
 
 template <>

@@ -58,8 +58,8 @@ Matrix stains() {
 
 }  // namespace
 
-TileSource::TileSource(const std::vector<std::string>& images, int size, TileJitter jitter) : size_(size), jitter_(jitter) {
-  const auto largest = int64_t(std::ceil(size * std::exp(jitter.scale))) + 1;
+TileSource::TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter) : size_(size), side_(side), jitter_(jitter) {
+  const auto largest = int64_t(std::ceil(side * std::exp(jitter.scale))) + 1;
   for (const auto& path : images) {
     images_.push_back(read_image(path));
     const Image& image = images_.back();
@@ -82,7 +82,7 @@ void TileSource::tile(const RandomKey& key, float* density) const {
   auto signed_unit = [&](int i) { return 2.0 * double(uniform01(words[i])) - 1; };
   const Block& block = blocks_[size_t((uint64_t(words[0]) * blocks_.size()) >> 32)];
   const Image& image = images_[size_t(block.image)];
-  const double side = size_ * std::exp(jitter_.scale * signed_unit(1)), step = side / size_;
+  const double side = side_ * std::exp(jitter_.scale * signed_unit(1)), step = side / size_;
   auto corner = [&](int at, int word, int64_t limit) {
     return std::clamp(at + kBlock * double(uniform01(words[word])) - side / 2, 0.0, double(limit - 1) - side);
   };
@@ -102,18 +102,22 @@ void TileSource::tile(const RandomKey& key, float* density) const {
     }
   }
   const auto& table = density_table();
+  const int probes = std::clamp(int(std::ceil(step - 0.25)), 1, 4);  // per axis and pixel, so that a reduction does not alias
+  const float share = 1.0f / float(probes * probes);
   for (int v = 0; v < size_; v++)
     for (int u = 0; u < size_; u++) {
-      const double x = x0 + (u + 0.5) * step, y = y0 + (v + 0.5) * step;
-      const auto column = int64_t(x), row = int64_t(y);
-      const double fx = x - double(column), fy = y - double(row);
-      const uint8_t* p = image.rgb.data() + (row * image.width + column) * 3;
-      const uint8_t* q = p + image.width * 3;
-      double from[3];
-      for (int c = 0; c < 3; c++) {
-        const double value = (p[c] * (1 - fx) + p[c + 3] * fx) * (1 - fy) + (q[c] * (1 - fx) + q[c + 3] * fx) * fy;
-        from[c] = double(table[size_t(value + 0.5)]);
+      float value[3] = {0, 0, 0};
+      for (int k = 0; k < probes * probes; k++) {
+        const auto x = float(x0 + (u + (k % probes + 0.5) / probes) * step), y = float(y0 + (v + (k / probes + 0.5) / probes) * step);
+        const int column = int(x), row = int(y);
+        const float fx = x - float(column), fy = y - float(row);
+        const uint8_t* p = image.rgb.data() + (row * image.width + column) * 3;
+        const uint8_t* q = p + image.width * 3;
+        for (int c = 0; c < 3; c++)
+          value[c] += share * ((float(p[c]) * (1 - fx) + float(p[c + 3]) * fx) * (1 - fy) + (float(q[c]) * (1 - fx) + float(q[c + 3]) * fx) * fy);
       }
+      double from[3];
+      for (int c = 0; c < 3; c++) from[c] = double(table[size_t(value[c] + 0.5f)]);
       int i = v, j = u;  // where this pixel goes
       if (turn & 1) i = size_ - 1 - i;
       if (turn & 2) j = size_ - 1 - j;

@@ -11,17 +11,17 @@ namespace stflow {
 
 /// How a tile may differ from what the scanner saw.
 struct TileJitter {
-  double scale = 0.25;  // the square's side is size * exp(U(-scale, scale)) pixels
+  double scale = 0.25;  // the square's side is multiplied by exp(U(-scale, scale))
   double stain = 0.15;  // gain 1 + U(-stain, stain) on each of haematoxylin, eosin and the rest
   double base = 0.02;   // U(-base, base) added to each of them, in optical density
 };
 
 class TileSource {
  public:
-  /// Reads the images (3 bytes per pixel stay in memory) and finds their tissue: blocks of 32 x 32 pixels that are coloured and
+  /// Tiles of size x size pixels from squares of `side` pixels. Reads the images (3 bytes per pixel stay in memory) and finds their tissue: blocks of 32 x 32 pixels that are coloured and
   /// neither white nor black. Throws what read_image() throws, and Exit::data for an image without tissue or smaller than
   /// the largest square.
-  TileSource(const std::vector<std::string>& images, int size, TileJitter jitter);
+  TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter);
 
   /// A tile as optical density: size x size x 3, -ln((value + 1) / 256) per channel, about 0 (white) to 5.5 (black).
   void tile(const RandomKey& key, float* density) const;
@@ -32,6 +32,7 @@ class TileSource {
  private:
   struct Block { int image; int x, y; };  // upper left pixel
   int size_;
+  double side_;
   TileJitter jitter_;
   std::vector<Image> images_;
   std::vector<Block> blocks_;

@@ -21,14 +21,15 @@ struct Config {
   int64_t steps = 4000, batch = 32, checkpoint_every = 200;
   uint64_t seed = 1;
   double lr = 1e-3, weight_decay = 0.05, warmup = 0.05, ema = 0.998;
-  double microns = 154.5;
+  double microns = 220, mpp = 0.69;
   TileJitter jitter;
   std::string pooling = "cls_mean";
   MaeConfig model;
 };
 
-/// Mean and deviation of pixels and of tile statistics over the first tiles that this seed gives.
-void measure(const TileSource& tiles, Config& c, StatisticScale& scale) {
+/// Mean and deviation of tile statistics, and of pixels (into c.model.vit), over a sample of tiles.
+StatisticScale measure(const TileSource& tiles, Config& c) {
+  StatisticScale scale;
   constexpr int64_t kSample = 256;
   const int64_t size = c.model.vit.image, patches = c.model.vit.grid();
   std::vector<float> statistics(size_t(kSample * kTileStatistics));
@@ -60,6 +61,7 @@ void measure(const TileSource& tiles, Config& c, StatisticScale& scale) {
     const double mean = sum / kSample;
     scale.mean[k] = float(mean), scale.deviation[k] = float(std::sqrt(std::max(squares / kSample - mean * mean, 0.0)) + 1e-6);
   }
+  return scale;
 }
 
 /// Everything that must be the same for a checkpoint to be continued, and for a reader to know what was trained.
@@ -72,15 +74,17 @@ std::map<std::string, std::string> describe(const Config& c, const TileSource& t
   m["tissue_blocks"] = std::to_string(tiles.blocks());
   m["recipe"] = fmt::format(
       "masked autoencoder: steps {}, batch {}, lr {}, warm-up {}, cosine, weight decay {}, running mean {}, hidden {}, decoder {} x {}, "
-      "jitter scale {} stain {} base {}, seed {}",
-      c.steps, c.batch, c.lr, c.warmup, c.weight_decay, c.ema, c.model.hidden, c.model.decoder_depth, c.model.decoder_dim, c.jitter.scale,
+      "mpp {}, jitter scale {} stain {} base {}, seed {}",
+      c.steps, c.batch, c.lr, c.warmup, c.weight_decay, c.ema, c.model.hidden, c.model.decoder_depth, c.model.decoder_dim, c.mpp, c.jitter.scale,
       c.jitter.stain, c.jitter.base, c.seed);
   return m;
 }
 
 class Pretraining {
  public:
-  Pretraining(Config c, const TileSource& tiles) : c_(std::move(c)), tiles_(tiles), mae_((measure(tiles, c_, scale_), set_), c_.model), batch_(c_.model, c_.batch) {
+  /// `c` has the pixel scale that measure() gave.
+  Pretraining(Config c, const StatisticScale& scale, const TileSource& tiles)
+      : c_(std::move(c)), tiles_(tiles), scale_(scale), mae_(set_, c_.model), batch_(c_.model, c_.batch) {
     set_.allocate(c_.seed);
     mae_.set_positions(set_);
     state_.allocate(set_, true);
@@ -202,7 +206,8 @@ int pretrain(const Args& args) {
   o.flag("depth", &v.depth, "blocks").range(1, 128);
   o.flag("heads", &v.heads, "attention heads").range(1, 256);
   o.flag("pooling", &c.pooling, "how tokens become features, for the file").choices({"cls", "mean", "cls_mean"});
-  o.flag("microns", &c.microns, "side of a tile in the images' tissue, for the file").at_least(1);
+  o.flag("microns", &c.microns, "side of a tile in tissue").range(1, 1e5);
+  o.flag("mpp", &c.mpp, "microns per pixel of the images").range(0.01, 100);
   o.section("Training");
   o.flag("steps", &c.steps, "updates").range(1, 1e9);
   o.flag("batch-size", &c.batch, "tiles per update").range(1, 4096);
@@ -224,9 +229,10 @@ int pretrain(const Args& args) {
   make_output_folder(folder_of(c.out));
 
   catch_stop_signals();
-  const TileSource tiles(c.images, int(v.image), c.jitter);
+  const TileSource tiles(c.images, int(v.image), c.microns / c.mpp, c.jitter);
   terminal::info("data: {} images, {} blocks of tissue", c.images.size(), tiles.blocks());
-  Pretraining training(c, tiles);
+  const StatisticScale scale = measure(tiles, c);
+  Pretraining training(c, scale, tiles);
   if (c.resume && std::filesystem::exists(training.checkpoint_path())) training.resume();
   if (!training.run()) return int(Exit::preempted);
   training.write_encoder();

@@ -24,7 +24,7 @@ std::string tissue(const test::Folder& folder) {
 
 std::string command(const test::Folder& folder, const std::string& name, const std::string& more) {
   return "\"$STFLOW\" pretrain " + folder.path() + "/tissue.png --out " + folder.path() + "/" + name + ".safetensors --save-dir " + folder.path() + "/" + name +
-         " --image-size 64 --dim 32 --depth 2 --heads 2 --batch-size 4 --quiet " + more;
+         " --image-size 64 --microns 64 --mpp 1 --dim 32 --depth 2 --heads 2 --batch-size 4 --quiet " + more;
 }
 
 }  // namespace
@@ -81,7 +81,7 @@ TEST_CASE("pretrain: each mistake is one line and its exit code") {
   struct { const char* more; int code; const char* line; } cases[] = {
       {"--patch-size 24", 64, "--patch-size 24: not a multiple of 16 that divides --image-size 64, expected one"},
       {"--dim 30", 64, "--dim 30: expected a multiple of 4 and of --heads 2"},
-      {"--image-size 160", 65, "expected at least 207 x 207 for a tile"},
+      {"--microns 160", 65, "expected at least 207 x 207 for a tile"},
       {"--steps 0", 64, "--steps"},
       {"/nonexistent.png", 66, "/nonexistent.png"},
   };

@@ -7,7 +7,7 @@ struct ActivationOp final : Op {
   Activation kind;
   explicit ActivationOp(Activation k) : kind(k) {}
 
-  const char* name() const override { return kind == Activation::gelu ? "gelu" : "silu"; }
+  const char* name() const override { return kind == Activation::gelu ? "gelu" : kind == Activation::silu ? "silu" : "relu"; }
   Tensor infer(std::span<const Tensor> in) const override { return in[0]; }
   void forward(const Call& c) const override {
     on(c.context, [&](auto b) { activation_forward(b, kind, c.in[0], c.out); });

@@ -7,5 +7,6 @@ namespace stflow {
 /// Returns the exit code, or throws Error.
 int doctor(const Args& args);
 int pretrain(const Args& args);
+int verify(const Args& args);
 
 }  // namespace stflow

@@ -36,7 +36,7 @@ int doctor(const Args& args) {
   const auto memory = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
   std::string cpu = proc_line("/proc/cpuinfo", "model name");
   if (cpu.empty()) cpu = system.machine;
-  Json out{{"version", kVersion},
+  JsonOut out{{"version", kVersion},
            {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
            {"cpu", cpu},
            {"instruction_set", name_of(best_isa())},

@@ -4,10 +4,11 @@
 
 namespace stflow {
 
-using Json = nlohmann::ordered_json;
+/// Keeps keys in the order they were put in.
+using JsonOut = nlohmann::ordered_json;
 
 /// Writes `object` and a newline to stdout and flushes. NaN and infinities become null. Call once, at the end: then a
 /// failed run leaves stdout empty. Throws Exit::io when it cannot be written.
-void print_json(const Json& object);
+void print_json(const JsonOut& object);
 
 }  // namespace stflow

@@ -20,6 +20,7 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
     {"doctor", "what this machine offers, and whether stflow works on it", doctor},
 };

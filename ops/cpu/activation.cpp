@@ -1,6 +1,6 @@
 #include "ops/activation.h"
 
-#include "ops/cpu/math.h"
+#include "ops/cpu/activate.h"
 
 namespace stflow {
 
@@ -12,7 +12,7 @@ template <> void activation_forward(ThisIsa, Activation kind, Tensor x, Tensor y
     parallel_for(x.size(), 32768, [=](int64_t begin, int64_t end) {
       lanes_of(end - begin, [&](int64_t i, int l) {
         const Vec<T> v = load_n(from + begin + i, l);
-        store_n<T>(to + begin + i, kind == Activation::gelu ? gelu<T>(v) : silu<T>(v), l);
+        store_n<T>(to + begin + i, activate<T>(kind, v), l);
       });
     });
   });
@@ -25,7 +25,7 @@ template <> void activation_backward(ThisIsa, Activation kind, Tensor x, Tensor 
     T* to = dx.as<T>();
     parallel_for(x.size(), 32768, [=](int64_t begin, int64_t end) {
       lanes_of(end - begin, [&](int64_t i, int l) {
-        const Vec<T> v = load_n(from + begin + i, l), slope = kind == Activation::gelu ? gelu_derivative<T>(v) : silu_derivative<T>(v);
+        const Vec<T> v = load_n(from + begin + i, l), slope = activation_slope<T>(kind, v);
         store_n<T>(to + begin + i, fma<T>(slope, load_n(d + begin + i, l), load_n(to + begin + i, l)), l);
       });
     });

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "ops/cpu/math.h"
+#include "ops/cpu/activate.h"
 #include "ops/cpu/simd.h"
 
 namespace stflow {
@@ -134,7 +134,7 @@ template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n
     lanes_of(n, [&](int64_t j, int l) {
       const Vec<T> v = load_n(c + i * ldc + j, l);
       if (pre) store_n<T>(pre + i * ldc + j, v, l);
-      store_n<T>(c + i * ldc + j, activation == Activation::gelu ? gelu<T>(v) : silu<T>(v), l);
+      store_n<T>(c + i * ldc + j, activate<T>(activation, v), l);
     });
 }
 

@@ -1,7 +1,7 @@
 #include "ops/linear.h"
 
 #include "engine/op.h"
-#include "ops/cpu/math.h"
+#include "ops/cpu/activate.h"
 #include "ops/gemm.h"
 
 namespace stflow {
@@ -11,7 +11,7 @@ namespace {
 template <class T> void backward_activation(const T* pre, T* dy, int64_t size, Activation activation) {
   parallel_for(size, 32768, [=](int64_t begin, int64_t end) {
     lanes_of(end - begin, [&](int64_t i, int l) {
-      const Vec<T> x = load_n(pre + begin + i, l), d = activation == Activation::gelu ? gelu_derivative<T>(x) : silu_derivative<T>(x);
+      const Vec<T> x = load_n(pre + begin + i, l), d = activation_slope<T>(activation, x);
       store_n<T>(dy + begin + i, load_n(dy + begin + i, l) * d, l);
     });
   });

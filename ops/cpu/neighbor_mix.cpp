@@ -96,10 +96,16 @@ template <class T> void backward(const NeighborMix& p, const T* weights, const T
         }
       }
       if (!dscore) continue;
+      // In float64 and for weights that sum to 1 exactly: a shift of all scores has no influence, and what rounding leaves of
+      // one would be the whole gradient of the score MLP's last bias.
       for (int64_t h = 0; h < s.heads; h++) {
-        T total = 0;
-        for (int64_t j = 0; j < s.k; j++) total += a[j * s.heads + h] * da[j * s.heads + h];
-        for (int64_t j = 0; j < s.k; j++) dscore[i * slots + j * s.heads + h] += a[j * s.heads + h] * (da[j * s.heads + h] - total);
+        double total = 0, sum = 0;
+        for (int64_t j = 0; j < s.k; j++) {
+          total += double(a[j * s.heads + h]) * double(da[j * s.heads + h]);
+          sum += double(a[j * s.heads + h]);
+        }
+        for (int64_t j = 0; j < s.k; j++)
+          dscore[i * slots + j * s.heads + h] += T(double(a[j * s.heads + h]) * (double(da[j * s.heads + h]) - total / sum));
       }
     }
   });

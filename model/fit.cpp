@@ -1,0 +1,162 @@
+#include "model/fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/metrics.h"
+
+namespace stflow {
+
+// Everything of the stage that is being trained.
+struct Fit::Stage {
+  Predictor model;
+  std::vector<TrainingSlide> slides;
+  std::unique_ptr<Trainer> trainer;
+
+  Stage(const ModelConfig& config, const std::vector<std::string>& genes, const std::vector<const Slide*>& train, double lambda, uint64_t seed)
+      : model([&] {
+          ModelConfig c = config;
+          c.seed = seed;
+          return c;
+        }()) {
+    const auto width = int64_t(genes.size());
+    model.genes = genes;
+    std::vector<const std::vector<float>*> features, logs;
+    std::vector<std::vector<float>> log_counts;
+    std::vector<float> counts;
+    for (const Slide* s : train) {
+      features.push_back(&s->features);
+      log_counts.push_back(log1p(s->counts));
+      counts.insert(counts.end(), s->counts.begin(), s->counts.end());
+    }
+    for (const auto& l : log_counts) logs.push_back(&l);
+    if (config.standardize) {
+      model.pipeline.scale = Standardizer::fit(features, train[0]->dim, kFeatureClip);
+      model.targets = Standardizer::fit(logs, width, 0);
+    }
+    model.prior = fit_prior(config.prior, counts, width);
+    for (size_t i = 0; i < train.size(); i++) {
+      slides.push_back({train[i], model.pipeline.apply(*train[i]), std::move(log_counts[i])});
+      model.targets.apply(slides[i].targets);
+    }
+    if (config.expert) {
+      std::vector<float> x, y;
+      for (const TrainingSlide& s : slides) x.insert(x.end(), s.inputs.begin(), s.inputs.end()), y.insert(y.end(), s.targets.begin(), s.targets.end());
+      model.expert = fit_ridge(matrix(x, model.config.denoiser.features), matrix(y, width), lambda);
+    }
+    trainer = std::make_unique<Trainer>(model.denoiser(), model.parameters(), slides, config.geometry, model.prior, model.targets, config.training, seed);
+  }
+};
+
+Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val)
+    : config_(std::move(config)), genes_(std::move(genes)), folds_(train, val) {
+  check(!train.empty(), "fit: no training slides");
+  config_.denoiser.features = train[0].dim * int64_t(1 + config_.surroundings.size());
+  config_.denoiser.genes = int64_t(genes_.size());
+  const double items = config_.epochs * double(train.size()) * config_.training.repeats;
+  config_.training.steps = std::max<int64_t>(1, std::llround(items / config_.training.batch));
+  if (config_.expert) {
+    FeaturePipeline pipeline;  // scaled over all training spots, which looks at no expression
+    pipeline.surroundings = config_.surroundings;
+    std::vector<const std::vector<float>*> features;
+    for (const Slide& s : train) features.push_back(&s.features);
+    if (config_.standardize) pipeline.scale = Standardizer::fit(features, train[0].dim, kFeatureClip);
+    selection_.lambda = choose_penalty(folds_, pipeline, config_.denoiser.genes);
+  }
+  if (folds_.validation || config_.expert) stages_ = folds_.folds;
+  if (!folds_.validation) {
+    stages_.emplace_back();
+    for (const Slide& s : train) stages_.back().train.push_back(&s);
+  }
+  begin();
+}
+
+Fit::~Fit() = default;
+
+std::string Fit::stage_name() const {
+  if (stage_ >= stages()) return "done";
+  const Fold& f = stages_[size_t(stage_)];
+  if (f.held_out.empty()) return "all training sections";
+  if (folds_.validation) return "training sections";
+  std::string name = "without";
+  for (const Slide* s : f.held_out) name += " " + s->name;
+  return name;
+}
+
+// Each stage has random numbers of its own; the final model's are those of the seed itself.
+void Fit::begin() {
+  const bool last = stage_ + 1 == stages();
+  const uint64_t seed = last ? config_.seed : config_.seed + 0x9E3779B97F4A7C15u * uint64_t(stage_ + 1);
+  now_ = std::make_unique<Stage>(config_, genes_, stages_[size_t(stage_)].train, selection_.lambda, seed);
+}
+
+bool Fit::step(StepReport& report) {
+  if (stage_ >= stages()) return false;
+  report = now_->trainer->step();
+  if (now_->trainer->done()) finish();
+  return true;
+}
+
+void Fit::finish() {
+  now_->trainer->use_average();
+  const Fold& fold = stages_[size_t(stage_)];
+  if (!fold.held_out.empty()) {
+    FoldResult r;
+    for (const Slide* s : fold.held_out) {
+      r.held_out += (r.held_out.empty() ? "" : " ") + s->name;
+      const std::vector<float> truth = log1p(s->counts);
+      r.truth.insert(r.truth.end(), truth.begin(), truth.end());
+      for (bool denoiser : {true, false}) {
+        if (!denoiser && !config_.expert) continue;
+        now_->model.blend = denoiser ? 1 : 0;
+        const Prediction p = now_->model.predict(*s);
+        std::vector<float>& into = denoiser ? r.denoiser : r.expert;
+        into.insert(into.end(), p.mean.begin(), p.mean.end());
+      }
+    }
+    results_.push_back(std::move(r));
+  }
+  stage_++;
+  if (stage_ == stages()) choose_blend();
+  else begin();
+}
+
+// The share of the denoiser, in tenths, with the highest mean over folds of the mean Pearson correlation over genes.
+void Fit::choose_blend() {
+  const auto g = int64_t(genes_.size());
+  auto score = [&](double w) {
+    double total = 0;
+    for (const FoldResult& r : results_) {
+      std::vector<float> mixed = r.denoiser;
+      for (size_t i = 0; i < r.expert.size(); i++) mixed[i] = float(w * double(r.denoiser[i]) + (1 - w) * double(r.expert[i]));
+      total += stflow::score(matrix(mixed, g), matrix(r.truth, g)).mean_pearson;
+    }
+    return total / double(results_.size());
+  };
+  if (results_.empty()) {
+    selection_.pearson = selection_.expert = selection_.denoiser = std::numeric_limits<double>::quiet_NaN();
+    selection_.blend = config_.expert ? 0.5 : 1;
+  } else {
+    selection_.denoiser = selection_.pearson = score(1);
+    selection_.expert = config_.expert ? score(0) : std::numeric_limits<double>::quiet_NaN();
+    for (int tenth = 0; config_.expert && tenth < 10; tenth++) {
+      const double s = score(tenth / 10.0);
+      if (s > selection_.pearson) selection_.pearson = s, selection_.blend = tenth / 10.0;
+    }
+  }
+  now_->model.blend = selection_.blend;
+}
+
+const Predictor& Fit::current() const { return now_->model; }
+Trainer& Fit::trainer() { return *now_->trainer; }
+const Trainer* Fit::now_trainer() const { return now_->trainer.get(); }
+const ParameterSet& Fit::now_parameters() const { return std::as_const(now_->model).parameters(); }
+size_t Fit::arena_bytes() const { return now_->trainer->arena_bytes(); }
+
+Predictor Fit::take() {
+  check(stage_ == stages(), "fit: taken at stage {} of {}", stage_, stages());
+  return std::move(now_->model);
+}
+
+}  // namespace stflow

@@ -1,0 +1,78 @@
+// Fitting a predictor to sections: what is chosen is chosen on held-out training sections, then everything is trained again
+// on all of them. A fit is a machine of optimiser steps that can be saved and resumed at any step.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/folds.h"
+#include "model/predictor.h"
+#include "model/trainer.h"
+
+namespace stflow {
+
+/// A fold's held-out predictions, in log(1 + counts).
+struct FoldResult {
+  std::string held_out;                         // sample name(s)
+  std::vector<float> truth, denoiser, expert;   // (n, G)
+};
+
+/// What the folds decided.
+struct Selection {
+  double lambda = 0;                     // penalty of the expert; 0 without one
+  double blend = 1;                      // share of the denoiser
+  double pearson = 0;                    // mean over folds of the mean over genes, at these values; NaN without folds
+  double expert = 0, denoiser = 0;       // the same for each part alone
+};
+
+class Fit {
+ public:
+  /// `train` (with counts) and `val` must stay. With validation slides one model is trained, and judged on them. Without, and
+  /// with an expert to blend: leave-one-section-out over at most five folds (spatial quarters of the section if there is one).
+  /// config.training.steps is set from config.epochs.
+  Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val);
+  ~Fit();
+
+  /// Stages to train: one per fold, and the final model.
+  [[nodiscard]] int stages() const { return int(stages_.size()); }
+  [[nodiscard]] int stage() const { return stage_; }
+  [[nodiscard]] std::string stage_name() const;
+  [[nodiscard]] int64_t steps_per_stage() const { return config_.training.steps; }
+  [[nodiscard]] size_t arena_bytes() const;
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
+
+  /// One optimiser step; the last of a stage also ends it. False, doing nothing, once all is done.
+  bool step(StepReport& report);
+  /// The model in training, as its weights stand.
+  [[nodiscard]] const Predictor& current() const;
+  [[nodiscard]] const std::vector<FoldResult>& results() const { return results_; }
+  [[nodiscard]] const Selection& selection() const { return selection_; }
+  /// The finished model, once step() has returned false.
+  Predictor take();
+
+  /// All state to one file, atomically; load() refuses a file of another configuration, data set or version.
+  void save(const std::string& path) const;
+  void load(const std::string& path);
+  [[nodiscard]] Trainer& trainer();
+
+ private:
+  struct Stage;
+
+  void begin();
+  void finish();
+  void choose_blend();
+  [[nodiscard]] std::string data_hash() const;
+  [[nodiscard]] const Trainer* now_trainer() const;
+  [[nodiscard]] const ParameterSet& now_parameters() const;
+
+  ModelConfig config_;
+  const std::vector<std::string> genes_;
+  const Folds folds_;
+  std::vector<Fold> stages_;  // the folds to train for, then, unless there are validation slides, everything
+  int stage_ = 0;
+  std::unique_ptr<Stage> now_;
+  std::vector<FoldResult> results_;
+  Selection selection_;
+};
+
+}  // namespace stflow

@@ -1,0 +1,38 @@
+// One slide's (or training disc's) geometry as the denoiser sees it. Depends on coordinates only: computed once.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "ops/frames.h"
+#include "ops/graph.h"
+
+namespace stflow {
+
+/// How a model looks at coordinates.
+struct GeometryConfig {
+  int neighbors = 8;
+  FrameMode frames = FrameMode::exact;
+  bool scale_free = true;  // lengths in units of the slide's median nearest-neighbour distance; false: as given (raw pixels)
+};
+
+/// Memory is reused from slide to slide.
+class Geometry {
+ public:
+  /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20). `unit` > 0 replaces the median
+  /// distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
+  void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
+
+  [[nodiscard]] const Graph& graph() const { return graph_; }
+  [[nodiscard]] const Frames& frames() const { return frames_; }
+  [[nodiscard]] double unit() const { return unit_; }
+
+ private:
+  Graph graph_;
+  Frames frames_;
+  double unit_ = 1;
+};
+
+/// Position of each name in byte order: the canonical order of spots. Names are unique.
+std::vector<int32_t> canonical_rank(const std::vector<std::string>& barcodes);
+
+}  // namespace stflow

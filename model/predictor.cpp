@@ -1,0 +1,132 @@
+#include "model/predictor.h"
+
+#include <cmath>
+
+#include "engine/safetensors.h"
+#include "nlohmann/json.hpp"
+
+namespace stflow {
+namespace {
+
+constexpr const char* kFormat = "stflow-model-1";
+
+Tensor column(const std::vector<double>& v) { return {const_cast<double*>(v.data()), {int64_t(v.size())}, DType::f64}; }
+
+void put(std::vector<OutTensor>& out, const std::string& name, const std::vector<double>& v) {
+  if (!v.empty()) out.emplace_back(name, column(v));
+}
+std::vector<double> get(const SafeTensors& f, const std::string& name, size_t want) {
+  if (!f.find(name)) return {};
+  std::vector<double> v = f.read<double>(name);
+  if (want && v.size() != want) fail(Exit::data, "{}: {}: {} numbers, expected {}", f.path(), name, v.size(), want);
+  return v;
+}
+
+}  // namespace
+
+Predictor::Predictor(ModelConfig c)
+    : config(std::move(c)), parameters_(std::make_unique<ParameterSet>()), denoiser_(std::make_unique<Denoiser>(*parameters_, config.denoiser)) {
+  pipeline.surroundings = config.surroundings;
+  parameters_->allocate(config.seed);
+}
+
+void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance) const {
+  const int64_t n = slide.size(), g = config.denoiser.genes;
+  const Tensor features{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
+  Geometry geometry;
+  geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
+  Sampler sampler(*denoiser_, *parameters_);
+  sampler.set_slide(features, geometry);
+  mean.assign(size_t(n * g), 0.0), variance.assign(size_t(n * g), 0.0);
+  std::vector<float> y(size_t(n * g));
+  const Tensor draw{y.data(), {n, g}, DType::f32};
+  for (int s = 0; s < config.samples; s++) {  // Welford: mean and sum of squared deviations
+    prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(s)), targets, draw);
+    sampler.sample(draw, config.sample_steps, config.solver);
+    for (size_t i = 0; i < y.size(); i++) {
+      const double d = double(y[i]) - mean[i];
+      mean[i] += d / (s + 1);
+      variance[i] += d * (double(y[i]) - mean[i]);
+    }
+  }
+  for (auto& v : variance) v = config.samples > 1 ? v / (config.samples - 1) : 0;
+}
+
+Prediction Predictor::predict(const Slide& slide) const {
+  if (pipeline.inputs(slide.dim) != config.denoiser.features)
+    fail(Exit::data, "{}: features of width {}, expected {} as in training", slide.name, slide.dim,
+         config.denoiser.features / int64_t(1 + pipeline.surroundings.size()));
+  const std::vector<float> inputs = pipeline.apply(slide);
+  std::vector<double> mean, variance;
+  if (blend > 0) denoise(slide, inputs, mean, variance);
+  const size_t entries = size_t(slide.size()) * genes.size();
+  mean.resize(entries), variance.resize(entries);
+  if (blend < 1) {
+    std::vector<double> linear(entries);
+    const auto n = slide.size(), g = int64_t(genes.size());
+    expert.predict({const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32}, {linear.data(), {n, g}, DType::f64});
+    for (size_t i = 0; i < entries; i++) mean[i] = blend * mean[i] + (1 - blend) * linear[i];
+  }
+  Prediction p;
+  p.mean.resize(entries), p.sd.resize(entries);
+  for (size_t i = 0; i < entries; i++) p.mean[i] = float(mean[i]), p.sd[i] = float(blend * std::sqrt(variance[i]));
+  targets.undo(p.mean);
+  if (targets.active())
+    for (size_t i = 0; i < entries; i++) p.sd[i] *= float(targets.sd[i % genes.size()]);
+  return p;
+}
+
+void Predictor::save(const std::string& path) const {
+  std::vector<OutTensor> out;
+  for (const Parameter& p : parameters_->all()) out.emplace_back(p.name, parameters_->value(p));
+  put(out, "features.mean", pipeline.scale.mean);
+  put(out, "features.sd", pipeline.scale.sd);
+  put(out, "targets.mean", targets.mean);
+  put(out, "targets.sd", targets.sd);
+  put(out, "expert.weight", expert.weight);
+  put(out, "expert.offset", expert.offset);
+  std::vector<double> zinb[3];
+  for (const Zinb& z : prior.genes) zinb[0].push_back(z.mu), zinb[1].push_back(z.theta), zinb[2].push_back(z.pi);
+  put(out, "prior.mu", zinb[0]);
+  put(out, "prior.theta", zinb[1]);
+  put(out, "prior.pi", zinb[2]);
+  write_safetensors(path, std::move(out),
+                    {{"format", kFormat},
+                     {"config", to_json(config).dump()},
+                     {"genes", Json(genes).dump()},
+                     {"encoder", Json(encoder).dump()},
+                     {"blend", Json(blend).dump()},
+                     {"clip", Json(pipeline.scale.clip).dump()}});
+}
+
+Predictor Predictor::load(const std::string& path) {
+  const SafeTensors f(path);
+  if (!f.metadata().contains("format")) fail(Exit::data, "{}: metadata: no 'format', expected a model written by stflow train", path);
+  if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
+  f.verify();
+  Predictor p(config_from_json(parse_json(f.meta("config"), path), path));
+  auto field = [&](const char* key, auto& into) {
+    try {
+      parse_json(f.meta(key), path).get_to(into);
+    } catch (const nlohmann::json::exception&) {
+      fail(Exit::data, "{}: metadata: '{}' is '{}', expected another type", path, key, f.meta(key));
+    }
+  };
+  field("genes", p.genes);
+  field("encoder", p.encoder);
+  field("blend", p.blend);
+  field("clip", p.pipeline.scale.clip);
+  const size_t g = p.genes.size(), inputs = size_t(p.config.denoiser.features), own = inputs / (1 + p.config.surroundings.size());
+  if (int64_t(g) != p.config.denoiser.genes) fail(Exit::data, "{}: metadata: {} genes, expected {}", path, g, p.config.denoiser.genes);
+  for (const Parameter& q : p.parameters_->all()) f.read_into(q.name, p.parameters_->value(q));
+  p.pipeline.scale.mean = get(f, "features.mean", own), p.pipeline.scale.sd = get(f, "features.sd", own);
+  p.targets.mean = get(f, "targets.mean", g), p.targets.sd = get(f, "targets.sd", g);
+  p.expert.weight = get(f, "expert.weight", p.blend < 1 ? inputs * g : 0), p.expert.offset = get(f, "expert.offset", p.blend < 1 ? g : 0);
+  p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
+  p.prior.kind = p.config.prior;
+  const std::vector<double> mu = get(f, "prior.mu", 0), theta = get(f, "prior.theta", mu.size()), pi = get(f, "prior.pi", mu.size());
+  for (size_t i = 0; i < mu.size(); i++) p.prior.genes.push_back({mu[i], theta[i], pi[i]});
+  return p;
+}
+
+}  // namespace stflow

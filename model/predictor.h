@@ -1,0 +1,53 @@
+// A trained model, whole: from a slide's features to expression. What a model file holds.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/ridge.h"
+#include "model/scaling.h"
+
+namespace stflow {
+
+/// log(1 + counts) per spot and gene: the mean over draws and, for more than one draw, their standard deviation.
+struct Prediction {
+  std::vector<float> mean, sd;  // (n, G)
+};
+
+class Predictor {
+ public:
+  /// Declares and initialises the denoiser for config.denoiser from config.seed.
+  explicit Predictor(ModelConfig config);
+
+  ModelConfig config;
+  std::vector<std::string> genes;                // the panel, G names
+  std::map<std::string, std::string> encoder;    // identity of the features this model was trained on, compared by predict
+  FeaturePipeline pipeline;
+  Standardizer targets;                          // of log(1 + counts)
+  Prior prior;
+  Ridge expert;                                  // on the pipeline's output, to scaled targets; empty without an expert
+  double blend = 1;                              // share of the denoiser in the prediction; 1 - blend is the expert's
+
+  [[nodiscard]] ParameterSet& parameters() { return *parameters_; }
+  [[nodiscard]] const ParameterSet& parameters() const { return *parameters_; }
+  [[nodiscard]] const Denoiser& denoiser() const { return *denoiser_; }
+
+  /// Predicts a slide. Draws are keyed by (config.seed, draw) and by the spots' ranks: the same whatever else is predicted.
+  /// Throws Exit::data when the slide's feature width is not the model's.
+  [[nodiscard]] Prediction predict(const Slide& slide) const;
+  /// The parts before blending, in scaled targets: the denoiser's mean over draws (n, G) and its variance over draws.
+  void denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance) const;
+
+  /// Writes the model file (safetensors: weights under the reference's names, scaling, prior, expert; config, genes and
+  /// encoder as metadata). Atomic.
+  void save(const std::string& path) const;
+  static Predictor load(const std::string& path);
+
+ private:
+  std::unique_ptr<ParameterSet> parameters_;
+  std::unique_ptr<Denoiser> denoiser_;
+};
+
+}  // namespace stflow

@@ -1,0 +1,42 @@
+// Sampling: Euler (or Heun) steps along the flow from the prior to expression (STFLOW.md 7).
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "model/denoiser.h"
+#include "model/geometry.h"
+
+namespace stflow {
+
+enum class Solver { euler, heun };
+
+/// The reference's grid linspace(0.01, 1, steps), steps >= 2: steps - 1 evaluations, the last one's prediction is the sample.
+std::vector<double> sampling_times(int steps);
+
+/// Runs a denoiser on one slide at a time. What depends on the slide alone is computed once by set_slide(); memory is kept
+/// between slides.
+class Sampler {
+ public:
+  /// Keeps references to both. `context` chooses the back end.
+  Sampler(const Denoiser& denoiser, const ParameterSet& parameters, Context context = {});
+
+  /// features (n, F); both must outlive the samples of this slide.
+  void set_slide(const Tensor& features, const Geometry& geometry);
+  /// One draw: y (n, G) holds the prior sample and receives the prediction. `each`, if given, sees every evaluation's prediction.
+  void sample(const Tensor& y, int steps, Solver solver = Solver::euler, const std::function<void(int, Tensor)>& each = {});
+  /// Bytes of the two arenas for the slide set last.
+  [[nodiscard]] size_t arena_bytes() const { return slide_bytes_ + step_bytes_; }
+
+ private:
+  Tensor evaluate(double t);
+
+  const Denoiser& denoiser_;
+  const ParameterSet& parameters_;
+  Tape slide_tape_, step_tape_;
+  Storage slide_arena_, step_arena_, state_;
+  size_t slide_bytes_ = 0, step_bytes_ = 0;
+  Tensor y_, time_, kept_;
+  Var prediction_;
+};
+
+}  // namespace stflow

@@ -1,0 +1,81 @@
+#include "model/scaling.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/knn.h"
+
+namespace stflow {
+
+Standardizer Standardizer::fit(const std::vector<const std::vector<float>*>& matrices, int64_t cols, double clip) {
+  Standardizer s;
+  s.clip = clip;
+  std::vector<double> sum(size_t(cols), 0.0), square(size_t(cols), 0.0);
+  int64_t rows = 0;
+  for (const auto* m : matrices) {
+    rows += int64_t(m->size()) / cols;
+    for (size_t i = 0; i < m->size(); i++) sum[i % size_t(cols)] += double((*m)[i]);
+  }
+  check(rows > 0, "standardise: no rows");
+  for (auto& v : sum) v /= double(rows);
+  for (const auto* m : matrices)
+    for (size_t i = 0; i < m->size(); i++) {
+      const double d = double((*m)[i]) - sum[i % size_t(cols)];
+      square[i % size_t(cols)] += d * d;
+    }
+  for (auto& v : square) {
+    v = std::sqrt(v / double(rows));
+    if (!(v > 1e-12)) v = 1;
+  }
+  s.mean = std::move(sum), s.sd = std::move(square);
+  return s;
+}
+
+void Standardizer::apply(std::vector<float>& x) const {
+  if (!active()) return;
+  const size_t cols = mean.size();
+  for (size_t i = 0; i < x.size(); i++) {
+    double v = (double(x[i]) - mean[i % cols]) / sd[i % cols];
+    if (clip > 0) v = std::clamp(v, -clip, clip);
+    x[i] = float(v);
+  }
+}
+
+void Standardizer::undo(std::vector<float>& x) const {
+  if (!active()) return;
+  const size_t cols = mean.size();
+  for (size_t i = 0; i < x.size(); i++) x[i] = float(double(x[i]) * sd[i % cols] + mean[i % cols]);
+}
+
+std::vector<float> log1p(const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  for (size_t i = 0; i < x.size(); i++) y[i] = std::log1p(x[i]);
+  return y;
+}
+
+std::vector<float> FeaturePipeline::apply(const Slide& slide) const {
+  const size_t n = size_t(slide.size()), dim = size_t(slide.dim);
+  std::vector<float> own = slide.features;
+  scale.apply(own);
+  if (surroundings.empty()) return own;
+  const size_t width = size_t(inputs(slide.dim));
+  std::vector<float> out(n * width);
+  Graph graph;
+  build_knn(slide.coords(), slide.ranks(), *std::max_element(surroundings.begin(), surroundings.end()), graph);
+  const auto* idx = graph.idx.as<int32_t>();
+  for (size_t i = 0; i < n; i++) {
+    float* row = out.data() + i * width;
+    std::copy_n(own.data() + i * dim, dim, row);
+    std::vector<double> sum(dim);
+    for (size_t s = 0; s < surroundings.size(); s++) {
+      const int k = std::min(surroundings[s], graph.k);
+      std::fill(sum.begin(), sum.end(), 0.0);
+      for (int j = 0; j < k; j++)
+        for (size_t c = 0; c < dim; c++) sum[c] += double(own[size_t(idx[int64_t(i) * graph.k + j]) * dim + c]);
+      for (size_t c = 0; c < dim; c++) row[(s + 1) * dim + c] = k ? float(sum[c] / k) : 0;
+    }
+  }
+  return out;
+}
+
+}  // namespace stflow

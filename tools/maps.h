@@ -1,0 +1,28 @@
+// Pictures of a prediction: measured and predicted expression side by side over the tissue.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+
+namespace stflow {
+
+/// What the maps of one section share. `tissue` is the section's image reduced `reduce` times in each direction.
+struct MapBackground {
+  Image tissue;
+  int reduce = 1;
+  double mpp = 0;             // microns per pixel of the full image; 0: no scale bar
+  std::vector<double> xy;     // (n, 2) spots in full-image pixels
+  double spot_radius = 50;    // full-image pixels
+};
+
+/// Reduces the section's image to about `pixels` on its longer side.
+MapBackground map_background(const std::string& image, int64_t width, int64_t height, double mpp, const std::vector<double>& xy, double spot_radius,
+                             int pixels = 560);
+
+/// Writes a PNG: two panels with one colour scale (the 2nd to 98th percentile of `measured`), colour bar and scale bar.
+/// measured and predicted (n) in log(1 + counts). Atomic.
+void write_gene_map(const std::string& path, const MapBackground& background, const std::string& section, const std::string& gene,
+                    const std::vector<float>& measured, const std::vector<float>& predicted, double pearson);
+
+}  // namespace stflow

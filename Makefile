@@ -97,6 +97,7 @@ $(BUILD)/flags: FORCE
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 
 test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
+	$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(OBJECTS_LIB)))
 	$(BUILD)/tests/all $(TESTS)
 
 asan tsan:

@@ -14,6 +14,7 @@ struct NeighborMixOp final : Op {
     check(in[0].shape == Shape{n, k, heads} && in[1].shape == Shape{n, in[1].cols()} && in[2].shape == Shape{n, k, in[2].cols()} &&
               in[1].cols() % heads == 0 && in[2].cols() % heads == 0,
           "neighbor_mix: score {}, value {}, edge {} on {} spots", in[0].shape.text(), in[1].shape.text(), in[2].shape.text(), n);
+    check(k * heads <= kNeighborMixMost, "neighbor_mix: {} neighbours x {} heads, expected at most {}", k, heads, kNeighborMixMost);
     return {nullptr, {n, in[1].cols() + in[2].cols()}, in[1].type};
   }
   NeighborMix arguments(const Call& c) const { return {c.in[0], c.in[1], c.in[2], graph, dropout}; }

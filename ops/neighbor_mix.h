@@ -9,6 +9,9 @@ namespace stflow {
 /// result (n, H D + H E); zero for a spot without neighbours. `graph` must outlive the tape's program.
 Var neighbor_mix(Var score, Var value, Var edge, const Graph& graph, Dropout d = {});
 
+/// The largest product of neighbours and heads: a kernel keeps the weights of one spot on its stack.
+inline constexpr int64_t kNeighborMixMost = 4096;
+
 struct NeighborMix {
   Tensor score, value, edge;
   const Graph* graph;

@@ -6,7 +6,7 @@
 namespace stflow {
 namespace {
 
-constexpr int64_t kMost = 4096;  // neighbours x heads of one spot, kept on the stack
+constexpr int64_t kMost = kNeighborMixMost;
 
 template <class T> struct Problem {
   int64_t n, k, heads, values, edges;  // widths of one head
@@ -16,9 +16,7 @@ template <class T> struct Problem {
   explicit Problem(const NeighborMix& a)
       : n(a.graph->n), k(a.graph->k), heads(a.heads()), values(a.value.cols() / heads), edges(a.edge.cols() / heads), score(a.score.as<T>()),
         value(a.value.as<T>()), edge(a.edge.as<T>()), idx(a.graph->idx.template as<int32_t>()),
-        reverse_start(a.graph->reverse_start.template as<int32_t>()), reverse(a.graph->reverse.template as<int32_t>()) {
-    check(k * heads <= kMost, "neighbor_mix: {} neighbours x {} heads, expected at most {}", k, heads, kMost);
-  }
+        reverse_start(a.graph->reverse_start.template as<int32_t>()), reverse(a.graph->reverse.template as<int32_t>()) {}
   int64_t grain() const { return 1 + 16384 / (k * heads * (values + edges) + 1); }
 };
 

@@ -149,6 +149,7 @@ void Fit::choose_blend() {
 }
 
 const Predictor& Fit::current() const { return now_->model; }
+int64_t Fit::steps_in_stage() const { return stage_ < stages() ? now_->trainer->steps_done() : 0; }
 Trainer& Fit::trainer() { return *now_->trainer; }
 const Trainer* Fit::now_trainer() const { return now_->trainer.get(); }
 const ParameterSet& Fit::now_parameters() const { return std::as_const(now_->model).parameters(); }

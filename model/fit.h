@@ -17,6 +17,11 @@ struct FoldResult {
   std::vector<float> truth, denoiser, expert;   // (n, G)
 };
 
+/// A checkpoint whose bytes are not what was written: the one before it may still be whole.
+struct DamagedFile : Error {
+  using Error::Error;
+};
+
 /// What the folds decided.
 struct Selection {
   double lambda = 0;                     // penalty of the expert; 0 without one
@@ -38,6 +43,7 @@ class Fit {
   [[nodiscard]] int stage() const { return stage_; }
   [[nodiscard]] std::string stage_name() const;
   [[nodiscard]] int64_t steps_per_stage() const { return config_.training.steps; }
+  [[nodiscard]] int64_t steps_in_stage() const;  // done
   [[nodiscard]] size_t arena_bytes() const;
   [[nodiscard]] const ModelConfig& config() const { return config_; }
 
@@ -50,7 +56,8 @@ class Fit {
   /// The finished model, once step() has returned false.
   Predictor take();
 
-  /// All state to one file, atomically; load() refuses a file of another configuration, data set or version.
+  /// All state to one file, atomically. load() throws DamagedFile for a file that is not whole, Error for one of another
+  /// configuration, data set or version.
   void save(const std::string& path) const;
   void load(const std::string& path);
   [[nodiscard]] Trainer& trainer();

@@ -32,8 +32,7 @@ std::string Fit::data_hash() const {
 
 void Fit::save(const std::string& path) const {
   check(stage_ < stages(), "fit: saved when done");
-  const Trainer& trainer = *now_trainer();
-  const OptimizerState& o = trainer.state();
+  const OptimizerState& o = now_trainer()->state();
   std::vector<OutTensor> out{{"values", now_parameters().values()}, {"m", o.m}, {"v", o.v}};
   if (o.has_ema()) out.emplace_back("ema", o.ema);
   for (size_t i = 0; i < results_.size(); i++) {
@@ -50,8 +49,15 @@ void Fit::save(const std::string& path) const {
 }
 
 void Fit::load(const std::string& path) {
-  const SafeTensors f(path);
-  f.verify();
+  const SafeTensors f = [&] {
+    try {
+      SafeTensors opened(path);
+      opened.verify();
+      return opened;
+    } catch (const Error& e) {
+      throw DamagedFile(e.code(), e.what());
+    }
+  }();
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   const Json stored = parse_json(f.meta("config"), path), mine = to_json(config_);
   for (const auto& [key, value] : mine.items())

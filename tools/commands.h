@@ -7,6 +7,8 @@ namespace stflow {
 /// Returns the exit code, or throws Error.
 int doctor(const Args& args);
 int pretrain(const Args& args);
+int predict(const Args& args);
+int train(const Args& args);
 int verify(const Args& args);
 
 }  // namespace stflow

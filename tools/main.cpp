@@ -20,6 +20,8 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"train", "train STFlow on tissue sections and score it on held-out ones", train},
+    {"predict", "predict expression for further sections with a trained model", predict},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
     {"doctor", "what this machine offers, and whether stflow works on it", doctor},

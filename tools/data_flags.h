@@ -1,0 +1,25 @@
+// The flags by which every command takes sections: where they are, how they are read, where their features come from.
+#pragma once
+#include <string>
+
+#include "tools/features.h"
+#include "tools/options.h"
+
+namespace stflow {
+
+struct DataFlags {
+  std::string path;
+  DataOptions options;
+  std::string encoder, cache;
+  std::string duplicate_genes = "refuse", missing_genes = "refuse";
+
+  /// What open_dataset() is told, after parsing.
+  [[nodiscard]] DataOptions reading() const;
+  [[nodiscard]] FeatureOptions features() const { return {encoder, cache}; }
+  [[nodiscard]] MissingGenes missing() const { return missing_genes == "zero" ? MissingGenes::zero : MissingGenes::refuse; }
+};
+
+/// Declares them under "Data".
+void declare_data(Options& o, DataFlags& f);
+
+}  // namespace stflow

@@ -1,0 +1,117 @@
+#include "tools/features.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "data/feature_cache.h"
+#include "data/patches.h"
+#include "model/encoder.h"
+#include "model/geometry.h"
+#include "tools/terminal.h"
+
+namespace stflow {
+namespace {
+
+// Cuts a section's patches a batch at a time and encodes them.
+std::vector<float> encode(const Section& section, Encoder& encoder, const PatchSpec& spec, terminal::Progress& progress, int64_t done) {
+  const auto dim = encoder.dim();
+  const size_t bytes = size_t(spec.size) * size_t(spec.size) * 3;
+  std::vector<float> features(size_t(section.size() * dim)), out(size_t(encoder.batch() * dim));
+  std::vector<uint8_t> rgb(size_t(encoder.batch()) * bytes);
+  std::vector<int64_t> rows;
+  auto flush = [&] {
+    encoder.embed(rgb.data(), int64_t(rows.size()), out.data());
+    for (size_t i = 0; i < rows.size(); i++) std::copy_n(out.begin() + int64_t(i) * dim, dim, features.begin() + rows[i] * dim);
+    progress.update(done += int64_t(rows.size()), section.sample());
+    rows.clear();
+  };
+  cut_patches(section.source.image, section.xy, patch_side(section, spec), spec.size, [&](int64_t i, const uint8_t* patch) {
+    std::copy_n(patch, bytes, rgb.begin() + int64_t(rows.size() * bytes));
+    rows.push_back(i);
+    if (int64_t(rows.size()) == encoder.batch()) flush();
+  });
+  if (!rows.empty()) flush();
+  return features;
+}
+
+void warn_all(const std::vector<std::string>& warnings) {
+  for (const std::string& w : warnings) terminal::warn("{}", w);
+}
+
+}  // namespace
+
+std::string program_folder() {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "." : path.parent_path().string();
+}
+
+std::string default_encoder() {
+  const std::string here = program_folder();
+  for (const std::string& folder : {here + "/weights", here + "/../share/stflow/weights"}) {
+    std::error_code error;
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+      if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors") found.push_back(entry.path().string());
+    if (!found.empty()) return *std::max_element(found.begin(), found.end());
+  }
+  fail(Exit::missing, "{}/weights: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", here);
+}
+
+std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options) {
+  if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); })) {
+    for (const Section& s : sections) {
+      if (s.features.empty()) fail(Exit::data, "{}: embeddings: none, expected features for every section once one has them", s.sample());
+      if (s.feature_dim != sections[0].feature_dim)
+        fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as in {}", s.sample(), s.feature_dim, sections[0].feature_dim, sections[0].sample());
+    }
+    return {{"kind", "precomputed"}, {"dim", std::to_string(sections[0].feature_dim)}};
+  }
+  const std::string path = options.encoder.empty() ? default_encoder() : options.encoder;
+  Encoder encoder(path);
+  if (!(encoder.microns() > 0)) fail(Exit::data, "{}: metadata: no 'microns', expected the side of a patch in tissue", path);
+  std::map<std::string, std::string> identity = encoder.identity();
+  identity["kind"] = "encoder";
+  std::string text;
+  for (const auto& [key, value] : identity) text += key + "=" + value + "\n";
+  const PatchSpec spec{encoder.microns(), encoder.size()};
+  const FeatureCache cache(options.cache);
+  std::vector<std::string> warnings;
+  std::vector<Section*> todo;
+  std::vector<std::string> keys;
+  int64_t patches = 0;
+  for (Section& s : sections) {
+    const std::string key = FeatureCache::key(s, text, spec);
+    s.feature_dim = encoder.dim();
+    if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
+    todo.push_back(&s), keys.push_back(key), patches += s.size();
+  }
+  if (todo.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
+  else terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns, sections.size() - todo.size(), sections.size());
+  terminal::Progress progress("features", patches);
+  int64_t done = 0;
+  for (size_t i = 0; i < todo.size(); i++) {
+    Section& s = *todo[i];
+    s.features = encode(s, encoder, spec, progress, done);
+    done += s.size();
+    cache.store(keys[i], s.size(), encoder.dim(), s.features, warnings);
+  }
+  progress.finish();
+  warn_all(warnings);
+  return identity;
+}
+
+Slide make_slide(const Section& section, const Panel& panel, MissingGenes missing) {
+  Slide s;
+  s.name = section.sample();
+  s.spots = section.spots;
+  s.xy = section.xy;
+  s.rank = canonical_rank(section.spots);
+  s.dim = section.feature_dim;
+  s.features = section.features;
+  if (!section.counts.empty()) s.counts = counts_of(section, panel, missing).values;
+  return s;
+}
+
+}  // namespace stflow

@@ -1,0 +1,31 @@
+// From sections on disk to slides that a model sees: features from an encoder (kept in a cache) or precomputed ones.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/panel.h"
+#include "model/slide.h"
+
+namespace stflow {
+
+/// What --encoder and --cache-dir say.
+struct FeatureOptions {
+  std::string encoder;  // a checkpoint; "" for the one that comes with stflow
+  std::string cache;    // folder; "" for none
+};
+
+/// The folder of the running program: sample data and weights are looked for beside it, then where `make install` puts them.
+std::string program_folder();
+/// The checkpoint that comes with stflow; throws Exit::missing with what to pass if it is not there.
+std::string default_encoder();
+
+/// Makes sure that every section has features. If one came with precomputed features all must have; otherwise they come from the
+/// cache or are computed now (with a progress bar). Returns the identity of what made them: "kind" precomputed or encoder, sizes, hashes.
+std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options);
+
+/// A slide of the section's spots, with counts of the panel where the section has counts.
+Slide make_slide(const Section& section, const Panel& panel, MissingGenes missing);
+
+}  // namespace stflow

@@ -1,0 +1,40 @@
+// The folder of a training run: metrics line by line, checkpoints, results.
+#pragma once
+#include <cstdio>
+#include <string>
+
+#include "model/fit.h"
+
+namespace stflow {
+
+class RunFolder {
+ public:
+  /// A new run in `path`, which must not hold one (Exit::create) unless `overwrite`; "" takes the next free number in runs/.
+  static RunFolder create(std::string path, bool overwrite);
+  /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none.
+  static RunFolder open(std::string path);
+  RunFolder(RunFolder&& o) noexcept : path_(std::move(o.path_)), metrics_(std::exchange(o.metrics_, nullptr)) {}
+  RunFolder(const RunFolder&) = delete;
+  ~RunFolder();
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
+  [[nodiscard]] bool finished() const;  // it has a model
+
+  /// One line of metrics.jsonl.
+  void metric(const std::string& json_line);
+  /// Metrics to the disk, then a checkpoint; keeps the last two.
+  void checkpoint(const Fit& fit);
+  /// Continues `fit` from the newest whole checkpoint (a damaged one is named in a warning and left out) and cuts metrics.jsonl
+  /// to what that checkpoint has seen. Without a checkpoint the fit starts at its beginning.
+  void resume(Fit& fit);
+  /// Removes the checkpoints of a finished run.
+  void clean();
+
+ private:
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+  std::FILE* metrics_ = nullptr;
+};
+
+}  // namespace stflow

@@ -1,0 +1,217 @@
+// stflow train: from sections on disk to a model, its scores on held-out sections, and maps.
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "data/csv.h"
+#include "data/feature_cache.h"
+#include "engine/device.h"
+#include "engine/file.h"
+#include "engine/text.h"
+#include "engine/threads.h"
+#include "engine/version.h"
+#include "model/fit.h"
+#include "tools/commands.h"
+#include "tools/data_flags.h"
+#include "tools/features.h"
+#include "tools/report.h"
+#include "tools/run_folder.h"
+#include "tools/signals.h"
+
+namespace stflow {
+namespace {
+
+struct TrainFlags {
+  DataFlags data;
+  std::string genes = "50", preset = "default", save_dir;
+  bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
+  int64_t save_every = 50, eval_every = 0;
+  std::optional<double> epochs, lr, dropout;
+  std::optional<int64_t> batch_size, layers, hidden, heads, neighbors, sample_steps, samples;
+  std::optional<std::string> prior, frames, gene_activation, solver;
+  uint64_t seed = 1;
+};
+
+void declare(Options& o, TrainFlags& f) {
+  declare_data(o, f.data);
+  o.flag("genes", &f.genes, "how many of the most variable genes, or a panel file (var_50genes.json)").placeholder("N|FILE");
+  o.section("Model");
+  o.flag("preset", &f.preset, "default: ours; reference: as the authors' code").choices({"default", "reference"});
+  o.flag("n-layers", &f.layers, "spatial attention layers").range(1, 16);
+  o.flag("hidden-dim", &f.hidden, "width of tokens and edges").range(4, 1024);
+  o.flag("n-heads", &f.heads, "attention heads").range(1, 64);
+  o.flag("n-neighbors", &f.neighbors, "neighbours of a spot").range(1, 256);
+  o.flag("dropout", &f.dropout, "dropout rate everywhere").range(0, 0.9);
+  o.flag("prior", &f.prior, "zinb, zinb:fixed, nb:moments, gaussian or zero");
+  o.flag("frames", &f.frames, "frame averaging: exact or reference").choices({"exact", "reference"});
+  o.flag("gene-activation", &f.gene_activation, "on each layer's genes: none or relu").choices({"none", "relu"});
+  o.section("Training");
+  o.flag("epochs", &f.epochs, "passes over the training sections").range(0.01, 1e6);
+  o.flag("batch-size", &f.batch_size, "items of a step").range(1, 4096);
+  o.flag("lr", &f.lr, "learning rate").range(1e-9, 10);
+  o.flag("seed", &f.seed, "of everything that is drawn");
+  o.section("Sampling");
+  o.flag("n-sample-steps", &f.sample_steps, "points of the time grid; one evaluation fewer").range(2, 1000);
+  o.flag("samples", &f.samples, "draws that are averaged").range(1, 4096);
+  o.flag("solver", &f.solver, "euler or heun").choices({"euler", "heun"});
+  o.section("Run");
+  o.flag("save-dir", &f.save_dir, "folder of the run; without it the next free number in runs/").placeholder("DIR");
+  o.flag("resume", &f.resume, "continue the run in --save-dir, or the last one in runs/");
+  o.flag("overwrite", &f.overwrite, "replace an earlier run in --save-dir");
+  o.flag("save-every", &f.save_every, "steps between checkpoints").at_least(1);
+  o.flag("eval-every", &f.eval_every, "epochs between scores on the test sections in metrics.jsonl (nothing is chosen by them); 0: never").at_least(0);
+  o.flag("maps", &f.maps, "PNG maps of the best genes");
+  o.flag("clip", &f.clip, "no negative values in predictions/*.csv");
+  o.flag("dry-run", &f.dry_run, "show the plan and stop");
+}
+
+ModelConfig config_of(const TrainFlags& f) {
+  ModelConfig c = preset(f.preset);
+  auto set = [](const auto& from, auto& into) {
+    if (from) into = static_cast<std::remove_reference_t<decltype(into)>>(*from);
+  };
+  set(f.layers, c.denoiser.layers), set(f.hidden, c.denoiser.hidden), set(f.hidden, c.denoiser.pairwise), set(f.heads, c.denoiser.heads);
+  set(f.dropout, c.denoiser.dropout), set(f.dropout, c.denoiser.attention_dropout), set(f.neighbors, c.geometry.neighbors);
+  set(f.epochs, c.epochs), set(f.batch_size, c.training.batch), set(f.lr, c.training.adam.lr);
+  set(f.sample_steps, c.sample_steps), set(f.samples, c.samples);
+  if (f.prior) c.prior = prior_kind(*f.prior);
+  if (f.frames) c.geometry.frames = *f.frames == "exact" ? FrameMode::exact : FrameMode::reference;
+  if (f.gene_activation) c.denoiser.gene_relu = *f.gene_activation == "relu";
+  if (f.solver) c.solver = *f.solver == "heun" ? Solver::heun : Solver::euler;
+  c.seed = f.seed;
+  return c;
+}
+
+struct Slides {
+  std::vector<Slide> train, val, test;
+  std::vector<const Section*> val_sections, test_sections;
+};
+
+Panel panel_of(const std::string& genes, const Dataset& data) {
+  if (const auto count = parse_integer(genes)) {
+    if (*count < 1) fail(Exit::usage, "--genes: found {}, expected at least 1", *count);
+    return most_variable(data.of(Split::train), *count);
+  }
+  return read_panel(genes);
+}
+
+// Trains to the end, or to a stop signal: then a checkpoint is written and false returned.
+bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector<Slide>& test) {
+  const int64_t per_stage = fit.steps_per_stage(), all = per_stage * fit.stages();
+  const auto g = int64_t(fit.current().genes.size());
+  const int64_t eval_steps = f.eval_every * std::max<int64_t>(1, std::llround(double(per_stage) / fit.config().epochs));
+  terminal::Progress progress("train", all);
+  std::string stage_name = fit.stage_name();
+  for (StepReport r; true;) {
+    const int stage = fit.stage();
+    if (!fit.step(r)) return true;
+    run.metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss), shortest(r.grad_norm), shortest(r.lr)));
+    if (eval_steps > 0 && r.step % eval_steps == 0) {
+      double pearson = 0;
+      std::vector<float> all_predictions, truth;
+      for (const Slide& s : test) {
+        const std::vector<float> p = fit.current().predict(s).mean, t = log1p(s.counts);
+        all_predictions.insert(all_predictions.end(), p.begin(), p.end()), truth.insert(truth.end(), t.begin(), t.end());
+      }
+      pearson = score(matrix(all_predictions, g), matrix(truth, g)).mean_pearson;
+      run.metric(fmt::format(R"({{"stage":{},"epoch":{},"test_pearson":{}}})", stage, r.step / eval_steps * f.eval_every, shortest(pearson)));
+    }
+    progress.update(stage * per_stage + r.step, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
+    if (fit.stage() != stage) stage_name = fit.stage_name();
+    if (fit.stage() < fit.stages() && (r.step % f.save_every == 0 || stop_requested())) run.checkpoint(fit);
+    if (stop_requested()) return fit.stage() == fit.stages();
+  }
+}
+
+Slides slides_of(const Dataset& data, const Panel& panel, MissingGenes missing) {
+  Slides s;
+  for (const Section& section : data.sections) {
+    const Split split = section.split();
+    if (split == Split::none) continue;
+    (split == Split::train ? s.train : split == Split::val ? s.val : s.test).push_back(make_slide(section, panel, missing));
+    if (split == Split::val) s.val_sections.push_back(&section);
+    if (split == Split::test) s.test_sections.push_back(&section);
+  }
+  if (s.train.empty()) fail(Exit::data, "{}: split: no training section, expected one or more", data.path);
+  if (s.test.empty()) fail(Exit::data, "{}: split: no test section, expected one or more; name it with --test", data.path);
+  return s;
+}
+
+void write_predictions(const RunFolder& run, const Predictor& model, const Section& section, const Slide& slide, bool clip) {
+  std::vector<float> values = model.predict(slide).mean;
+  if (clip)
+    for (float& v : values) v = std::max(v, 0.0f);
+  write_predictions(run.file("predictions/" + section.sample() + ".csv"), section, model.genes, values);
+}
+
+void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit, const std::map<std::string, std::string>& encoder) {
+  int64_t spots = 0;
+  for (const auto* group : {&s.train, &s.val, &s.test})
+    for (const Slide& slide : *group) spots += slide.size();
+  const ModelConfig& c = fit.config();
+  terminal::info("data: {} ({}): {} train, {} val, {} test sections, {} spots, {} genes ({})", data.path, data.layout, s.train.size(), s.val.size(),
+                 s.test.size(), spots, panel.genes.size(), panel.from);
+  terminal::info("model: {} preset, {} layers x {}, {} heads, {} neighbours, {} parameters; {} inputs a spot from {} features", c.preset, c.denoiser.layers,
+                 c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(), c.denoiser.features,
+                 encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
+  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(), fit.steps_per_stage(),
+                 terminal::bytes(fit.arena_bytes()), terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()),
+                 thread_count());
+}
+
+}  // namespace
+
+int train(const Args& args) {
+  const auto start = std::chrono::steady_clock::now();
+  TrainFlags f;
+  f.data.options.min_counts = 10;
+  Options o("train", "Trains STFlow on tissue sections and scores it on held-out ones.", "stflow train --data sections/manifest.csv --genes 100");
+  declare(o, f);
+  if (!o.parse(args)) return 0;
+  ModelConfig config = config_of(f);
+  catch_stop_signals();
+
+  if (f.data.path.empty()) f.data.path = program_folder() + "/data/samples/her2st";
+  Dataset data = open_dataset(f.data.path, f.data.reading());
+  for (const std::string& w : data.warnings) terminal::warn("{}", w);
+  for (const std::string& line : data.describe()) terminal::detailed("{}", line);
+  const Panel panel = panel_of(f.genes, data);
+  const auto encoder = add_features(data.sections, f.data.features());
+  const Slides slides = slides_of(data, panel, f.data.missing());
+  Fit fit(config, panel.genes, slides.train, slides.val);
+  show_plan(data, slides, panel, fit, encoder);
+  if (f.dry_run) return 0;
+
+  RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);
+  if (run.finished()) fail(Exit::create, "{}: the run is finished, nothing to resume", run.path());
+  write_atomic(run.file("config.json"), Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}.dump(2) + "\n");
+  if (f.resume) run.resume(fit);
+  if (!train_loop(fit, run, f, slides.test)) {
+    terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());
+    return int(Exit::preempted);
+  }
+  const Selection selection = fit.selection();
+  Predictor model = fit.take();
+  model.encoder = encoder;
+
+  make_output_folder(run.file("predictions"));
+  for (size_t i = 0; i < slides.val.size(); i++) write_predictions(run, model, *slides.val_sections[i], slides.val[i], f.clip);
+  for (size_t i = 0; i < slides.test.size(); i++) write_predictions(run, model, *slides.test_sections[i], slides.test[i], f.clip);
+  const Report report = judge(model, selection, slides.train, slides.val, slides.test);
+  if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
+  JsonOut summary = report_json(report);
+  summary["run"] = run.path();
+  summary["seed"] = config.seed;
+  summary["parameters"] = model.parameters().parameters();
+  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  summary["peak_rss_bytes"] = peak_rss_bytes();
+  write_atomic(run.file("summary.json"), summary.dump(2) + "\n");
+  model.save(run.file("model.safetensors"));
+  run.clean();
+  if (terminal::settings().json) print_json(summary);
+  else terminal::result(report_text(report));
+  terminal::info("run in {}: {}, {} at most", run.path(), terminal::duration(summary["seconds"]), terminal::bytes(peak_rss_bytes()));
+  return 0;
+}
+
+}  // namespace stflow

@@ -65,11 +65,13 @@ build/release/stflow: FORCE
 endif
 
 $(BUILD)/stflow: $(TOOL_OBJECTS) $(LIBRARY)
-	$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+	@echo "  $@"
+	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
 
 # The tests run the command beside them and link its parts as well.
 $(BUILD)/tests/all: $(TEST_OBJECTS) $(filter-out $(BUILD)/tools/main.o,$(TOOL_OBJECTS)) $(LIBRARY)
-	$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+	@echo "  $@"
+	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
 
 $(LIBRARY): $(LIB_OBJECTS)
 	@rm -f $@

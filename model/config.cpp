@@ -20,7 +20,7 @@ ModelConfig preset(const std::string& name) {
   c.geometry.scale_free = false;
   c.prior = PriorKind::zinb_fixed;
   c.standardize = c.expert = false;
-  c.samples = 1;
+  c.members = c.samples = 1;
   c.epochs = 40;
   c.training = {.batch = 2, .item = ItemLaw::disc, .repeats = 10, .shuffle = false, .adam = {}, .warmup = 0, .cosine = false};
   return c;
@@ -57,6 +57,7 @@ Json to_json(const ModelConfig& c) {
           {"surroundings", c.surroundings},
           {"expert", c.expert},
           {"n_sample_steps", c.sample_steps},
+          {"members", c.members},
           {"samples", c.samples},
           {"solver", c.solver == Solver::euler ? "euler" : "heun"},
           {"seed", c.seed}};
@@ -116,6 +117,8 @@ ModelConfig config_from_json(const Json& j, const std::string& file) {
   read(j, file, "surroundings", c.surroundings);
   read(j, file, "expert", c.expert);
   read(j, file, "n_sample_steps", c.sample_steps);
+  read(j, file, "members", c.members);
+  if (c.members < 1 || c.members > kMostMembers) fail(Exit::data, "{}: config: 'members' is {}, expected 1 to {}", file, c.members, kMostMembers);
   read(j, file, "samples", c.samples);
   c.solver = read_word(j, file, "solver", "euler", "heun") ? Solver::euler : Solver::heun;
   read(j, file, "seed", c.seed);

@@ -12,6 +12,8 @@
 
 namespace stflow {
 
+inline constexpr int kMostMembers = 64;
+
 struct ModelConfig {
   std::string preset = "default";
   DenoiserConfig denoiser;            // features: inputs after the pipeline
@@ -23,7 +25,8 @@ struct ModelConfig {
   std::vector<int> surroundings;      // extra inputs: mean features over the k nearest spots, for each k
   bool expert = true;                 // a linear expert beside the denoiser, mixed in by `blend`, both chosen on validation
   int sample_steps = 5;               // points of the sampling grid
-  int samples = 8;                    // draws that are averaged
+  int members = 3;                    // denoisers trained from different seeds, whose predictions are averaged
+  int samples = 8;                    // draws that are averaged, over all members
   Solver solver = Solver::euler;
   uint64_t seed = 1;
 };

@@ -12,7 +12,7 @@ namespace stflow {
 struct Fit::Stage {
   Predictor model;
   std::vector<TrainingSlide> slides;
-  std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<Trainer> trainer;  // of the member in training
 
   Stage(const ModelConfig& config, const std::vector<std::string>& genes, const std::vector<const Slide*>& train, double lambda, uint64_t seed)
       : model([&] {
@@ -45,7 +45,12 @@ struct Fit::Stage {
       for (const TrainingSlide& s : slides) x.insert(x.end(), s.inputs.begin(), s.inputs.end()), y.insert(y.end(), s.targets.begin(), s.targets.end());
       model.expert = fit_ridge(matrix(x, model.config.denoiser.features), matrix(y, width), lambda);
     }
-    trainer = std::make_unique<Trainer>(model.denoiser(), model.parameters(), slides, config.geometry, model.prior, model.targets, config.training, seed);
+  }
+  // Members draw different numbers; the first draws those of the seed itself.
+  void train_member(int m) {
+    const ModelConfig& c = model.config;
+    trainer = std::make_unique<Trainer>(model.denoiser(), model.parameters(m), slides, c.geometry, model.prior, model.targets, c.training,
+                                        c.seed + 0xD1B54A32D192ED03u * uint64_t(m));
   }
 };
 
@@ -69,26 +74,26 @@ Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<S
     stages_.emplace_back();
     for (const Slide& s : train) stages_.back().train.push_back(&s);
   }
-  begin();
+  begin_fold();
 }
 
 Fit::~Fit() = default;
 
 std::string Fit::stage_name() const {
   if (stage_ >= stages()) return "done";
-  const Fold& f = stages_[size_t(stage_)];
-  if (f.held_out.empty()) return "all training sections";
-  if (folds_.validation) return "training sections";
   std::string name = "without";
-  for (const Slide* s : f.held_out) name += " " + s->name;
-  return name;
+  for (const Slide* s : fold().held_out) name += " " + s->name;
+  if (fold().held_out.empty()) name = "all training sections";
+  if (folds_.validation) name = "training sections";
+  return config_.members > 1 ? name + ", member " + std::to_string(member() + 1) : name;
 }
 
-// Each stage has random numbers of its own; the final model's are those of the seed itself.
-void Fit::begin() {
-  const bool last = stage_ + 1 == stages();
-  const uint64_t seed = last ? config_.seed : config_.seed + 0x9E3779B97F4A7C15u * uint64_t(stage_ + 1);
-  now_ = std::make_unique<Stage>(config_, genes_, stages_[size_t(stage_)].train, selection_.lambda, seed);
+// Each fold has random numbers of its own; the final model's are those of the seed itself.
+void Fit::begin_fold() {
+  const int index = stage_ / config_.members, last = int(stages_.size()) - 1;
+  const uint64_t seed = index == last ? config_.seed : config_.seed + 0x9E3779B97F4A7C15u * uint64_t(index + 1);
+  now_ = std::make_unique<Stage>(config_, genes_, fold().train, selection_.lambda, seed);
+  now_->train_member(0);
 }
 
 bool Fit::step(StepReport& report) {
@@ -100,26 +105,30 @@ bool Fit::step(StepReport& report) {
 
 void Fit::finish() {
   now_->trainer->use_average();
-  const Fold& fold = stages_[size_t(stage_)];
-  if (!fold.held_out.empty()) {
-    FoldResult r;
-    for (const Slide* s : fold.held_out) {
-      r.held_out += (r.held_out.empty() ? "" : " ") + s->name;
-      const std::vector<float> truth = log1p(s->counts);
-      r.truth.insert(r.truth.end(), truth.begin(), truth.end());
-      for (bool denoiser : {true, false}) {
-        if (!denoiser && !config_.expert) continue;
-        now_->model.blend = denoiser ? 1 : 0;
-        const Prediction p = now_->model.predict(*s);
-        std::vector<float>& into = denoiser ? r.denoiser : r.expert;
-        into.insert(into.end(), p.mean.begin(), p.mean.end());
-      }
-    }
-    results_.push_back(std::move(r));
-  }
+  const bool last_member = member() + 1 == config_.members;
+  if (last_member && !fold().held_out.empty()) judge_fold();
   stage_++;
   if (stage_ == stages()) choose_blend();
-  else begin();
+  else if (last_member) begin_fold();
+  else now_->train_member(member());
+}
+
+void Fit::judge_fold() {
+  FoldResult r;
+  for (const Slide* s : fold().held_out) {
+    r.held_out += (r.held_out.empty() ? "" : " ") + s->name;
+    const std::vector<float> truth = log1p(s->counts);
+    r.truth.insert(r.truth.end(), truth.begin(), truth.end());
+    for (bool denoiser : {true, false}) {
+      if (!denoiser && !config_.expert) continue;
+      now_->model.blend = denoiser ? 1 : 0;
+      const Prediction p = now_->model.predict(*s);
+      std::vector<float>& into = denoiser ? r.denoiser : r.expert;
+      into.insert(into.end(), p.mean.begin(), p.mean.end());
+    }
+  }
+  now_->model.blend = 1;
+  results_.push_back(std::move(r));
 }
 
 // The share of the denoiser, in tenths, with the highest mean over folds of the mean Pearson correlation over genes.
@@ -148,11 +157,18 @@ void Fit::choose_blend() {
   now_->model.blend = selection_.blend;
 }
 
+// For load(): the fold and member of `stage`, at their first step; results of earlier folds are the caller's.
+void Fit::restart_at(int stage) {
+  stage_ = stage;
+  begin_fold();
+  now_->train_member(member());
+}
+
 const Predictor& Fit::current() const { return now_->model; }
 int64_t Fit::steps_in_stage() const { return stage_ < stages() ? now_->trainer->steps_done() : 0; }
 Trainer& Fit::trainer() { return *now_->trainer; }
-const Trainer* Fit::now_trainer() const { return now_->trainer.get(); }
-const ParameterSet& Fit::now_parameters() const { return std::as_const(now_->model).parameters(); }
+const OptimizerState& Fit::optimizer() const { return now_->trainer->state(); }
+Predictor& Fit::model() { return now_->model; }
 size_t Fit::arena_bytes() const { return now_->trainer->arena_bytes(); }
 
 Predictor Fit::take() {

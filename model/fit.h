@@ -38,8 +38,8 @@ class Fit {
   Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val);
   ~Fit();
 
-  /// Stages to train: one per fold, and the final model.
-  [[nodiscard]] int stages() const { return int(stages_.size()); }
+  /// Stages to train: every member of the model, for each fold and for the final model.
+  [[nodiscard]] int stages() const { return int(stages_.size()) * config_.members; }
   [[nodiscard]] int stage() const { return stage_; }
   [[nodiscard]] std::string stage_name() const;
   [[nodiscard]] int64_t steps_per_stage() const { return config_.training.steps; }
@@ -65,18 +65,22 @@ class Fit {
  private:
   struct Stage;
 
-  void begin();
+  [[nodiscard]] const Fold& fold() const { return stages_[size_t(stage_ / config_.members)]; }
+  [[nodiscard]] int member() const { return stage_ % config_.members; }
+  void begin_fold();
   void finish();
+  void judge_fold();
   void choose_blend();
   [[nodiscard]] std::string data_hash() const;
-  [[nodiscard]] const Trainer* now_trainer() const;
-  [[nodiscard]] const ParameterSet& now_parameters() const;
+  [[nodiscard]] const OptimizerState& optimizer() const;
+  [[nodiscard]] Predictor& model();
+  void restart_at(int stage);
 
   ModelConfig config_;
   const std::vector<std::string> genes_;
   const Folds folds_;
   std::vector<Fold> stages_;  // the folds to train for, then, unless there are validation slides, everything
-  int stage_ = 0;
+  int stage_ = 0;             // counts members: fold stage_ / members
   std::unique_ptr<Stage> now_;
   std::vector<FoldResult> results_;
   Selection selection_;

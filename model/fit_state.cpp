@@ -32,9 +32,10 @@ std::string Fit::data_hash() const {
 
 void Fit::save(const std::string& path) const {
   check(stage_ < stages(), "fit: saved when done");
-  const OptimizerState& o = now_trainer()->state();
-  std::vector<OutTensor> out{{"values", now_parameters().values()}, {"m", o.m}, {"v", o.v}};
+  const OptimizerState& o = optimizer();
+  std::vector<OutTensor> out{{"m", o.m}, {"v", o.v}};
   if (o.has_ema()) out.emplace_back("ema", o.ema);
+  for (int m = 0; m <= member(); m++) out.emplace_back("values" + std::to_string(m), current().parameters(m).values());  // later ones are untouched
   for (size_t i = 0; i < results_.size(); i++) {
     const std::string fold = "fold" + std::to_string(i);
     out.emplace_back(fold + ".denoiser", view_of(results_[i].denoiser));
@@ -73,23 +74,23 @@ void Fit::load(const std::string& path) {
   };
   const int64_t stage = number("stage", stages() - 1), step = number("step", config_.training.steps - 1);
   results_.clear();
-  for (stage_ = 0; stage_ < stage; stage_++) {
+  for (int i = 0; i < int(stage) / config_.members; i++) {
     FoldResult r;
-    const std::string fold = "fold" + std::to_string(stage_);
-    for (const Slide* s : stages_[size_t(stage_)].held_out) {
+    const std::string name = "fold" + std::to_string(i);
+    for (const Slide* s : stages_[size_t(i)].held_out) {
       r.held_out += (r.held_out.empty() ? "" : " ") + s->name;
       const std::vector<float> truth = log1p(s->counts);
       r.truth.insert(r.truth.end(), truth.begin(), truth.end());
     }
-    r.denoiser = f.read<float>(fold + ".denoiser");
-    if (config_.expert) r.expert = f.read<float>(fold + ".expert");
+    r.denoiser = f.read<float>(name + ".denoiser");
+    if (config_.expert) r.expert = f.read<float>(name + ".expert");
     if (r.denoiser.size() != r.truth.size() || (config_.expert && r.expert.size() != r.truth.size()))
-      fail(Exit::data, "{}: {}: {} predictions, expected {}", path, fold, r.denoiser.size(), r.truth.size());
+      fail(Exit::data, "{}: {}: {} predictions, expected {}", path, name, r.denoiser.size(), r.truth.size());
     results_.push_back(std::move(r));
   }
-  begin();
+  restart_at(int(stage));
   OptimizerState& o = trainer().state();
-  f.read_into("values", now_parameters().values());
+  for (int m = 0; m <= member(); m++) f.read_into("values" + std::to_string(m), model().parameters(m).values());
   f.read_into("m", o.m);
   f.read_into("v", o.v);
   if (o.has_ema()) f.read_into("ema", o.ema);

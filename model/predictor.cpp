@@ -22,12 +22,19 @@ std::vector<double> get(const SafeTensors& f, const std::string& name, size_t wa
   return v;
 }
 
+// The first member has the reference's names, so that a model of one reads as the reference's does.
+std::string member_prefix(size_t m) { return m == 0 ? "" : "member" + std::to_string(m) + "."; }
+
 }  // namespace
 
-Predictor::Predictor(ModelConfig c)
-    : config(std::move(c)), parameters_(std::make_unique<ParameterSet>()), denoiser_(std::make_unique<Denoiser>(*parameters_, config.denoiser)) {
+Predictor::Predictor(ModelConfig c) : config(std::move(c)) {
   pipeline.surroundings = config.surroundings;
-  parameters_->allocate(config.seed);
+  for (int m = 0; m < config.members; m++) {
+    parameters_.push_back(std::make_unique<ParameterSet>());
+    Denoiser declared(*parameters_.back(), config.denoiser);
+    parameters_.back()->allocate(config.seed + 0x632BE59BD9B4E019u * uint64_t(m));
+    if (m == 0) denoiser_ = std::make_unique<Denoiser>(std::move(declared));
+  }
 }
 
 void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance) const {
@@ -35,21 +42,27 @@ void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, st
   const Tensor features{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
   Geometry geometry;
   geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
-  Sampler sampler(*denoiser_, *parameters_);
-  sampler.set_slide(features, geometry);
   mean.assign(size_t(n * g), 0.0), variance.assign(size_t(n * g), 0.0);
   std::vector<float> y(size_t(n * g));
   const Tensor draw{y.data(), {n, g}, DType::f32};
-  for (int s = 0; s < config.samples; s++) {  // Welford: mean and sum of squared deviations
-    prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(s)), targets, draw);
-    sampler.sample(draw, config.sample_steps, config.solver);
-    for (size_t i = 0; i < y.size(); i++) {
-      const double d = double(y[i]) - mean[i];
-      mean[i] += d / (s + 1);
-      variance[i] += d * (double(y[i]) - mean[i]);
+  const int members = config.members;
+  int done = 0;
+  for (int m = 0; m < members; m++) {
+    Sampler sampler(*denoiser_, *parameters_[size_t(m)]);
+    sampler.set_slide(features, geometry);
+    const int draws = (config.samples + members - 1) / members;
+    for (int s = 0; s < draws; s++) {  // Welford: mean and sum of squared deviations
+      prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), targets, draw);
+      sampler.sample(draw, config.sample_steps, config.solver);
+      done++;
+      for (size_t i = 0; i < y.size(); i++) {
+        const double d = double(y[i]) - mean[i];
+        mean[i] += d / done;
+        variance[i] += d * (double(y[i]) - mean[i]);
+      }
     }
   }
-  for (auto& v : variance) v = config.samples > 1 ? v / (config.samples - 1) : 0;
+  for (auto& v : variance) v = done > 1 ? v / (done - 1) : 0;
 }
 
 Prediction Predictor::predict(const Slide& slide) const {
@@ -78,7 +91,8 @@ Prediction Predictor::predict(const Slide& slide) const {
 
 void Predictor::save(const std::string& path) const {
   std::vector<OutTensor> out;
-  for (const Parameter& p : parameters_->all()) out.emplace_back(p.name, parameters_->value(p));
+  for (size_t m = 0; m < parameters_.size(); m++)
+    for (const Parameter& p : parameters_[m]->all()) out.emplace_back(member_prefix(m) + p.name, parameters_[m]->value(p));
   put(out, "features.mean", pipeline.scale.mean);
   put(out, "features.sd", pipeline.scale.sd);
   put(out, "targets.mean", targets.mean);
@@ -118,7 +132,8 @@ Predictor Predictor::load(const std::string& path) {
   field("clip", p.pipeline.scale.clip);
   const size_t g = p.genes.size(), inputs = size_t(p.config.denoiser.features), own = inputs / (1 + p.config.surroundings.size());
   if (int64_t(g) != p.config.denoiser.genes) fail(Exit::data, "{}: metadata: {} genes, expected {}", path, g, p.config.denoiser.genes);
-  for (const Parameter& q : p.parameters_->all()) f.read_into(q.name, p.parameters_->value(q));
+  for (size_t m = 0; m < p.parameters_.size(); m++)
+    for (const Parameter& q : p.parameters_[m]->all()) f.read_into(member_prefix(m) + q.name, p.parameters_[m]->value(q));
   p.pipeline.scale.mean = get(f, "features.mean", own), p.pipeline.scale.sd = get(f, "features.sd", own);
   p.targets.mean = get(f, "targets.mean", g), p.targets.sd = get(f, "targets.sd", g);
   p.expert.weight = get(f, "expert.weight", p.blend < 1 ? inputs * g : 0), p.expert.offset = get(f, "expert.offset", p.blend < 1 ? g : 0);

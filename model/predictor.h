@@ -18,7 +18,7 @@ struct Prediction {
 
 class Predictor {
  public:
-  /// Declares and initialises the denoiser for config.denoiser from config.seed.
+  /// Declares the denoiser for config.denoiser and initialises each member's weights from config.seed.
   explicit Predictor(ModelConfig config);
 
   ModelConfig config;
@@ -30,14 +30,15 @@ class Predictor {
   Ridge expert;                                  // on the pipeline's output, to scaled targets; empty without an expert
   double blend = 1;                              // share of the denoiser in the prediction; 1 - blend is the expert's
 
-  [[nodiscard]] ParameterSet& parameters() { return *parameters_; }
-  [[nodiscard]] const ParameterSet& parameters() const { return *parameters_; }
+  /// The weights of one member; all have the same layout, so the one denoiser runs on any.
+  [[nodiscard]] ParameterSet& parameters(int member = 0) { return *parameters_[size_t(member)]; }
+  [[nodiscard]] const ParameterSet& parameters(int member = 0) const { return *parameters_[size_t(member)]; }
   [[nodiscard]] const Denoiser& denoiser() const { return *denoiser_; }
 
   /// Predicts a slide. Draws are keyed by (config.seed, draw) and by the spots' ranks: the same whatever else is predicted.
   /// Throws Exit::data when the slide's feature width is not the model's.
   [[nodiscard]] Prediction predict(const Slide& slide) const;
-  /// The parts before blending, in scaled targets: the denoiser's mean over draws (n, G) and its variance over draws.
+  /// Before blending, in scaled targets: mean and variance (n, G) over the draws of all members.
   void denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance) const;
 
   /// Writes the model file (safetensors: weights under the reference's names, scaling, prior, expert; config, genes and
@@ -46,7 +47,7 @@ class Predictor {
   static Predictor load(const std::string& path);
 
  private:
-  std::unique_ptr<ParameterSet> parameters_;
+  std::vector<std::unique_ptr<ParameterSet>> parameters_;
   std::unique_ptr<Denoiser> denoiser_;
 };
 

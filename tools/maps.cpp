@@ -29,7 +29,7 @@ void panel(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top, co
       canvas.pixel(left + x, top + y, {pale, pale, pale});
     }
   for (size_t i = 0; i < values.size(); i++)
-    canvas.circle(double(left) + b.xy[2 * i] / b.reduce, double(top) + b.xy[2 * i + 1] / b.reduce, std::max(1.5, b.spot_radius / b.reduce),
+    canvas.circle(double(left - b.left) + b.xy[2 * i] / b.reduce, double(top - b.top) + b.xy[2 * i + 1] / b.reduce, std::max(1.5, b.spot_radius / b.reduce),
                   viridis((double(values[i]) - low) / std::max(high - low, 1e-9)));
 }
 
@@ -48,12 +48,22 @@ void scale_bar(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top
 
 }  // namespace
 
-MapBackground map_background(const std::string& image, int64_t width, int64_t height, double mpp, const std::vector<double>& xy, double spot_radius,
-                             int pixels) {
+MapBackground map_background(const std::string& image, double mpp, const std::vector<double>& xy, double spot_radius, int pixels) {
+  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
+  for (size_t i = 0; i < xy.size(); i++) low[i % 2] = std::min(low[i % 2], xy[i]), high[i % 2] = std::max(high[i % 2], xy[i]);
+  const double margin = 4 * spot_radius, side = std::max(high[0] - low[0], high[1] - low[1]) + 2 * margin;
   MapBackground b;
-  b.reduce = int(std::max<int64_t>(1, (std::max(width, height) + pixels - 1) / pixels));
-  b.tissue = read_image(image, b.reduce);
+  b.reduce = std::max(1, int(std::ceil(side / pixels)));
   b.mpp = mpp, b.xy = xy, b.spot_radius = spot_radius;
+  const Image whole = read_image(image, b.reduce);
+  auto place = [&](double x, int64_t end) { return std::clamp(int64_t(x / b.reduce), int64_t(0), end); };
+  b.left = place(low[0] - margin, whole.width - 1), b.top = place(low[1] - margin, whole.height - 1);
+  b.tissue.width = std::max(place(high[0] + margin, whole.width), b.left + 1) - b.left;
+  b.tissue.height = std::max(place(high[1] + margin, whole.height), b.top + 1) - b.top;
+  for (int64_t y = 0; y < b.tissue.height; y++) {
+    const auto from = whole.rgb.begin() + 3 * ((b.top + y) * whole.width + b.left);
+    b.tissue.rgb.insert(b.tissue.rgb.end(), from, from + 3 * b.tissue.width);
+  }
   return b;
 }
 

@@ -7,18 +7,19 @@
 
 namespace stflow {
 
-/// What the maps of one section share. `tissue` is the section's image reduced `reduce` times in each direction.
+/// What the maps of one section share. `tissue` is the part of the section's image that has spots, reduced `reduce` times in each
+/// direction; its upper left corner is at (left, top) of the reduced image.
 struct MapBackground {
   Image tissue;
   int reduce = 1;
+  int64_t left = 0, top = 0;
   double mpp = 0;             // microns per pixel of the full image; 0: no scale bar
   std::vector<double> xy;     // (n, 2) spots in full-image pixels
   double spot_radius = 50;    // full-image pixels
 };
 
-/// Reduces the section's image to about `pixels` on its longer side.
-MapBackground map_background(const std::string& image, int64_t width, int64_t height, double mpp, const std::vector<double>& xy, double spot_radius,
-                             int pixels = 560);
+/// Cuts out the spots' surroundings and reduces them to about `pixels` on the longer side.
+MapBackground map_background(const std::string& image, double mpp, const std::vector<double>& xy, double spot_radius, int pixels = 560);
 
 /// Writes a PNG: two panels with one colour scale (the 2nd to 98th percentile of `measured`), colour bar and scale bar.
 /// measured and predicted (n) in log(1 + counts). Atomic.

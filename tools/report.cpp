@@ -111,7 +111,7 @@ void write_maps(const Report& r, const Section& section, const std::string& fold
       const double d = std::hypot(section.xy[2 * i] - section.xy[2 * j], section.xy[2 * i + 1] - section.xy[2 * j + 1]);
       if (d > 0) nearest = std::min(nearest, d);
     }
-  const MapBackground background = map_background(section.source.image, section.width, section.height, section.mpp, section.xy, 0.42 * nearest);
+  const MapBackground background = map_background(section.source.image, section.mpp, section.xy, 0.42 * nearest);
   const std::vector<size_t> order = ranked(r);
   for (size_t rank = 0; rank < std::min(order.size(), size_t(count)); rank++) {
     const size_t g = order[rank], width = r.genes.size();

@@ -27,7 +27,7 @@ struct TrainFlags {
   bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
   int64_t save_every = 50, eval_every = 0;
   std::optional<double> epochs, lr, dropout;
-  std::optional<int64_t> batch_size, layers, hidden, heads, neighbors, sample_steps, samples;
+  std::optional<int64_t> batch_size, layers, hidden, heads, neighbors, sample_steps, samples, members;
   std::optional<std::string> prior, frames, gene_activation, solver;
   uint64_t seed = 1;
 };
@@ -42,6 +42,7 @@ void declare(Options& o, TrainFlags& f) {
   o.flag("n-heads", &f.heads, "attention heads").range(1, 64);
   o.flag("n-neighbors", &f.neighbors, "neighbours of a spot").range(1, 256);
   o.flag("dropout", &f.dropout, "dropout rate everywhere").range(0, 0.9);
+  o.flag("members", &f.members, "denoisers trained from different seeds and averaged").range(1, kMostMembers);
   o.flag("prior", &f.prior, "zinb, zinb:fixed, nb:moments, gaussian or zero");
   o.flag("frames", &f.frames, "frame averaging: exact or reference").choices({"exact", "reference"});
   o.flag("gene-activation", &f.gene_activation, "on each layer's genes: none or relu").choices({"none", "relu"});
@@ -73,12 +74,13 @@ ModelConfig config_of(const TrainFlags& f) {
   set(f.layers, c.denoiser.layers), set(f.hidden, c.denoiser.hidden), set(f.hidden, c.denoiser.pairwise), set(f.heads, c.denoiser.heads);
   set(f.dropout, c.denoiser.dropout), set(f.dropout, c.denoiser.attention_dropout), set(f.neighbors, c.geometry.neighbors);
   set(f.epochs, c.epochs), set(f.batch_size, c.training.batch), set(f.lr, c.training.adam.lr);
-  set(f.sample_steps, c.sample_steps), set(f.samples, c.samples);
+  set(f.sample_steps, c.sample_steps), set(f.samples, c.samples), set(f.members, c.members);
   if (f.prior) c.prior = prior_kind(*f.prior);
   if (f.frames) c.geometry.frames = *f.frames == "exact" ? FrameMode::exact : FrameMode::reference;
   if (f.gene_activation) c.denoiser.gene_relu = *f.gene_activation == "relu";
   if (f.solver) c.solver = *f.solver == "heun" ? Solver::heun : Solver::euler;
   c.seed = f.seed;
+  if (f.eval_every > 0 && c.members > 1) fail(Exit::usage, "--eval-every: found {} with {} members, expected --members 1", f.eval_every, c.members);
   return c;
 }
 

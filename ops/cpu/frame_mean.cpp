@@ -5,30 +5,24 @@
 namespace stflow {
 namespace {
 
-constexpr int64_t kBuffer = 1024;  // numbers of a mask drawn at once
-
-// Calls f(edge, frame, mask of its e numbers or of a part of them, first column, columns).
+// Calls f(edge, frame, mask of its numbers).
 template <class T, class F> void masked(const Dropout& d, int64_t edges, int64_t frames, int64_t width, F f) {
   parallel_for(edges, row_grain(frames * width), [&](int64_t begin, int64_t end) {
-    T mask[kBuffer];
-    for (int64_t& m = begin; m < end; m++)
-      for (int64_t o = 0; o < frames; o++)
-        for (int64_t c = 0; c < width; c += kBuffer) {
-          const int64_t count = c + kBuffer < width ? kBuffer : width - c;
-          if (d.active()) dropout_mask(d, (m * frames + o) * width + c, count, mask);
-          else
-            for (int64_t i = 0; i < count; i++) mask[i] = 1;
-          f(m, o, mask, c, count);
-        }
+    alignas(64) T mask[kFrameMeanNumbers];  // of one edge
+    for (int64_t i = 0; !d.active() && i < frames * width; i++) mask[i] = 1;
+    for (int64_t e = begin; e < end; e++) {
+      if (d.active()) dropout_mask(d, e * frames * width, frames * width, mask);
+      for (int64_t o = 0; o < frames; o++) f(e, o, mask + o * width);
+    }
   });
 }
 
 template <class T> void forward(const Dropout& d, const T* x, T* y, int64_t edges, int64_t frames, int64_t width) {
   const T share = T(1) / T(frames);
-  masked<T>(d, edges, frames, width, [=](int64_t e, int64_t o, const T* mask, int64_t c, int64_t count) {
-    const T* from = x + (e * frames + o) * width + c;
-    T* to = y + e * width + c;
-    lanes_of(count, [&](int64_t i, int l) {
+  masked<T>(d, edges, frames, width, [=](int64_t e, int64_t o, const T* mask) {
+    const T* from = x + (e * frames + o) * width;
+    T* to = y + e * width;
+    lanes_of(width, [&](int64_t i, int l) {
       const Vec<T> v = load_n(from + i, l) * (load_n(mask + i, l) * share);
       store_n<T>(to + i, o ? load_n(to + i, l) + v : v, l);
     });
@@ -37,10 +31,10 @@ template <class T> void forward(const Dropout& d, const T* x, T* y, int64_t edge
 
 template <class T> void backward(const Dropout& d, const T* dy, T* dx, int64_t edges, int64_t frames, int64_t width) {
   const T share = T(1) / T(frames);
-  masked<T>(d, edges, frames, width, [=](int64_t e, int64_t o, const T* mask, int64_t c, int64_t count) {
-    T* to = dx + (e * frames + o) * width + c;
-    lanes_of(count, [&](int64_t i, int l) {
-      store_n<T>(to + i, fma<T>(load_n(dy + e * width + c + i, l), load_n(mask + i, l) * share, load_n(to + i, l)), l);
+  masked<T>(d, edges, frames, width, [=](int64_t e, int64_t o, const T* mask) {
+    T* to = dx + (e * frames + o) * width;
+    lanes_of(width, [&](int64_t i, int l) {
+      store_n<T>(to + i, fma<T>(load_n(dy + e * width + i, l), load_n(mask + i, l) * share, load_n(to + i, l)), l);
     });
   });
 }

@@ -14,7 +14,7 @@ template <class T> STFLOW_INLINE Vec<T> activate(Activation kind, Vec<T> x) {
 template <class T> STFLOW_INLINE Vec<T> activation_slope(Activation kind, Vec<T> x) {
   if (kind == Activation::gelu) return gelu_derivative<T>(x);
   if (kind == Activation::silu) return silu_derivative<T>(x);
-  return x > 0 ? splat(T(1)) : Vec<T>{};
+  return by_register<T>([](Reg<T> v) STFLOW_INLINE_LAMBDA { return v > 0 ? T(1) - Reg<T>{} : Reg<T>{}; }, x);
 }
 
 }  // namespace

@@ -5,21 +5,6 @@
 namespace stflow {
 namespace {
 
-template <class T> STFLOW_INLINE Vec<T> square_root(Vec<T> v) {
-  for (int i = 0; i < kLanes; i++) v[i] = std::sqrt(v[i]);
-  return v;
-}
-#if defined(__AVX512F__)
-template <> STFLOW_INLINE Vec<float> square_root<float>(Vec<float> v) { return (Vec<float>)_mm512_sqrt_ps((__m512)v); }
-#elif defined(__AVX2__)
-template <> STFLOW_INLINE Vec<float> square_root<float>(Vec<float> v) {
-  union Halves { Vec<float> v; __m256 h[2]; } x{v};
-  x.h[0] = _mm256_sqrt_ps(x.h[0]);
-  x.h[1] = _mm256_sqrt_ps(x.h[1]);
-  return x.v;
-}
-#endif
-
 // No fused multiply-add in this file: every operation rounds once, so all instruction sets give the same bits.
 template <class T> void update(const AdamwStep& s, const T* g, T* w, T* m, T* v, T* ema, int64_t n) {
   const T scale = T(s.scale), one1 = T(1 - s.beta1), beta2 = T(s.beta2), one2 = T(1 - s.beta2);
@@ -40,7 +25,7 @@ template <class T> void update(const AdamwStep& s, const T* g, T* w, T* m, T* v,
 template <class T> STFLOW_INLINE double squares(const T* x, int64_t n) {
   Vec<double> sum_of{};
   lanes_of(n, [&](int64_t i, int l) {
-    const Vec<double> d = __builtin_convertvector(load_n(x + i, l), Vec<double>);
+    const Vec<double> d = widen(load_n(x + i, l));
     sum_of += d * d;
   });
   return sum<double>(sum_of);

@@ -41,10 +41,7 @@ template <class T> STFLOW_INLINE T exponentials(T* row, int64_t keys, T scale, T
 template <class T> STFLOW_INLINE T largest(const T* row, int64_t keys) {
   Vec<T> m = splat(std::numeric_limits<T>::lowest());
   lanes_of(keys, [&](int64_t i, int l) { m = max<T>(m, load_n(row + i, l, std::numeric_limits<T>::lowest())); });
-  T lanes[kLanes], top = m[0];
-  store<T>(lanes, m);
-  for (int i = 1; i < kLanes; i++) top = lanes[i] > top ? lanes[i] : top;
-  return top;
+  return largest<T>(m);
 }
 
 template <class T> STFLOW_INLINE void multiply(T* row, int64_t n, T by) {

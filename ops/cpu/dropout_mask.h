@@ -1,77 +1,105 @@
-// Dropout masks sixteen Philox draws at a time; the same bits as RandomKey::draw one by one (ops/dropout.h says which).
+// Dropout masks a register of Philox draws at a time; the same bits as RandomKey::draw one by one (ops/dropout.h says which).
 #pragma once
 #include "ops/cpu/simd.h"
 #include "ops/dropout.h"
 
 namespace stflow {
 namespace {
+namespace on_register {
 
-typedef uint32_t VecU __attribute__((vector_size(kLanes * 4)));
+using Words = Reg<uint32_t>;
+using Pairs = Reg<uint64_t>;
+constexpr int kDraws = kRegister / 4;  // made at once
+constexpr int kDrawn = 4 * kDraws;     // words that they give
 
-/// a * m as 64-bit products, split into high and low words.
-STFLOW_INLINE void multiply_wide(VecU a, uint32_t m, VecU& high, VecU& low) {
+STFLOW_INLINE Words all(uint32_t x) { return x - Words{}; }
+
+/// The 64-bit products of the even words of a with m.
+STFLOW_INLINE Pairs multiply_even(Pairs a, uint32_t m) {
 #if defined(__AVX512F__)
-  const __m512i x = (__m512i)a, c = _mm512_set1_epi32(int(m));
-  const __m512i even = _mm512_mul_epu32(x, c), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), c);
-  low = (VecU)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-  high = (VecU)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+  return (Pairs)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi32(int(m)));
 #elif defined(__AVX2__)
-  union Halves { VecU v; __m256i h[2]; } x{a}, lo, hi;
-  const __m256i c = _mm256_set1_epi32(int(m));
-  for (int i = 0; i < 2; i++) {
-    const __m256i even = _mm256_mul_epu32(x.h[i], c), odd = _mm256_mul_epu32(_mm256_srli_epi64(x.h[i], 32), c);
-    lo.h[i] = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
-    hi.h[i] = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-  }
-  low = lo.v, high = hi.v;
+  return (Pairs)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi32(int(m)));
+#elif defined(__SSE2__)
+  return (Pairs)_mm_mul_epu32((__m128i)a, _mm_set1_epi32(int(m)));
 #else
-  for (int i = 0; i < kLanes; i++) {
-    const uint64_t product = uint64_t(a[i]) * m;
-    high[i] = uint32_t(product >> 32), low[i] = uint32_t(product);
-  }
+  return (a & 0xffffffffu) * m;
 #endif
 }
 
-/// Words of draws first .. first + 15 of d's key, in the order of the elements: 64 words in four vectors.
-STFLOW_INLINE void philox_block(const Dropout& d, uint32_t first, VecU* out) {
-  VecU c0 = VecU{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + first;
-  VecU c1 = d.place - VecU{}, c2 = d.key.step - VecU{}, c3 = ((d.key.stream << 24) ^ d.key.slot) - VecU{};
+/// a * m as 64-bit products, split into high and low words.
+STFLOW_INLINE void multiply_wide(Words a, uint32_t m, Words& high, Words& low) {
+  const Pairs even = multiply_even((Pairs)a, m), odd = multiply_even((Pairs)a >> 32, m);
+  constexpr uint64_t upper = 0xffffffff00000000u;
+  low = (Words)((even & ~upper) | (odd << 32));
+  high = (Words)((even >> 32) | (odd & upper));
+}
+
+/// In each lane of four words: words A, B, C, D of x's lane (0 to 3) and y's (4 to 7).
+template <int A, int B, int C, int D> STFLOW_INLINE Words shuffle(Words x, Words y) {
+  typedef int32_t Index __attribute__((vector_size(kRegister)));
+  Index index{};
+  constexpr int pick[4] = {A, B, C, D};
+#pragma GCC unroll 16
+  for (int i = 0; i < kDraws; i++) index[i] = i / 4 * 4 + pick[i % 4] % 4 + (pick[i % 4] < 4 ? 0 : kDraws);
+  return __builtin_shuffle(x, y, index);
+}
+
+/// The words of draws first .. first + kDraws - 1 of d's key, in the order of the elements.
+STFLOW_INLINE void philox_words(const Dropout& d, uint32_t first, Words (&out)[4]) {
+  // Register r of the result holds, in lane j, draw r kDraws / 4 + j: draws start where a transpose of each lane puts them.
+  Words c0{};
+#pragma GCC unroll 16
+  for (int i = 0; i < kDraws; i++) c0[i] = uint32_t(i % 4 * kDraws / 4 + i / 4);
+  c0 += first;
+  Words c1 = all(d.place), c2 = all(d.key.step), c3 = all((d.key.stream << 24) ^ d.key.slot);
   uint32_t k0 = uint32_t(d.key.seed), k1 = uint32_t(d.key.seed >> 32);
+#pragma GCC unroll 10
   for (int round = 0; round < 10; round++) {
-    VecU high_a, low_a, high_b, low_b;
+    Words high_a, low_a, high_b, low_b;
     multiply_wide(c0, 0xD2511F53u, high_a, low_a);
     multiply_wide(c2, 0xCD9E8D57u, high_b, low_b);
     c0 = high_b ^ c1 ^ k0, c1 = low_b, c2 = high_a ^ c3 ^ k1, c3 = low_a;
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
-  // 4 x 16 -> 16 x 4
-  const VecU a = __builtin_shufflevector(c0, c2, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const VecU b = __builtin_shufflevector(c0, c2, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-  const VecU e = __builtin_shufflevector(c1, c3, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const VecU f = __builtin_shufflevector(c1, c3, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-  out[0] = __builtin_shufflevector(a, e, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  out[1] = __builtin_shufflevector(a, e, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-  out[2] = __builtin_shufflevector(b, f, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  out[3] = __builtin_shufflevector(b, f, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  const Words a = shuffle<0, 4, 1, 5>(c0, c1), b = shuffle<0, 4, 1, 5>(c2, c3);
+  const Words e = shuffle<2, 6, 3, 7>(c0, c1), f = shuffle<2, 6, 3, 7>(c2, c3);
+  out[0] = shuffle<0, 1, 4, 5>(a, b), out[1] = shuffle<2, 3, 6, 7>(a, b);
+  out[2] = shuffle<0, 1, 4, 5>(e, f), out[3] = shuffle<2, 3, 6, 7>(e, f);
 }
 
-/// mask[i] = 0 or 1 / (1 - p) for element first + i, i < count. Fastest in multiples of 64.
+/// kDrawn elements of the mask, from draw `first` on.
+STFLOW_INLINE void mask_block(const Dropout& d, uint32_t first, uint32_t limit, float keep, float* mask) {
+  Words words[4];
+  philox_words(d, first, words);
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; r++) {
+    const Reg<float> m = (Reg<int32_t>)(words[r] >> 8) >= int32_t(limit) ? keep - Reg<float>{} : Reg<float>{};
+    std::memcpy(mask + r * kDraws, &m, sizeof m);
+  }
+}
+
+}  // namespace on_register
+
+/// mask[i] = 0 or 1 / (1 - p) for element first + i, i < count.
 template <class T> void dropout_mask(const Dropout& d, int64_t first, int64_t count, T* mask) {
-  const T keep = T(1 / (1 - double(d.p)));
-  const uint32_t limit = uint32_t(std::ceil(double(d.p) * 16777216.0));  // uniform01(w) >= p  <=>  w >> 8 >= limit
-  VecU words[4];
-  for (int64_t i = 0; i < count;) {
-    const int64_t draw = (first + i) / 4, skip = (first + i) - 4 * draw;
-    philox_block(d, uint32_t(draw), words);
-    Vec<T> block[4];
-    for (int w = 0; w < 4; w++) {
-      const VecI kept = (VecI)((words[w] >> 8) >= limit);  // -1 where kept
-      block[w] = __builtin_convertvector(kept, Vec<T>) * -keep;
+  constexpr int64_t kBlock = on_register::kDrawn;
+  const float keep = float(1 / (1 - double(d.p)));
+  const uint32_t limit = uint32_t(::ceil(double(d.p) * 16777216.0));  // uniform01(w) >= p  <=>  w >> 8 >= limit
+  int64_t draw = first / 4, skip = first % 4;                         // the block's first `skip` elements come before
+  for (int64_t i = 0; i < count; draw += kBlock / 4) {
+    const int64_t n = kBlock - skip < count - i ? kBlock - skip : count - i;
+    if constexpr (sizeof(T) == 4) {
+      if (n == kBlock) {
+        on_register::mask_block(d, uint32_t(draw), limit, keep, mask + i);
+        i += n;
+        continue;
+      }
     }
-    const int64_t n = 4 * kLanes - skip < count - i ? 4 * kLanes - skip : count - i;
-    if (n == 4 * kLanes) std::memcpy(mask + i, block, sizeof block);
-    else std::memcpy(mask + i, reinterpret_cast<const char*>(block) + size_t(skip) * sizeof(T), size_t(n) * sizeof(T));
-    i += n;
+    alignas(64) float block[kBlock];
+    on_register::mask_block(d, uint32_t(draw), limit, keep, block);
+    for (int64_t j = 0; j < n; j++) mask[i + j] = block[skip + j] != 0 ? T(1 / (1 - double(d.p))) : T(0);
+    i += n, skip = 0;
   }
 }
 

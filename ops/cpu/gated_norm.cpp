@@ -53,9 +53,10 @@ void backward(const GatedNorm& a, const T* stats, const T* dy, T* du, T* dw, T* 
         lanes_of(m, [&](int64_t i, int l) {
           Vec<T> top = load_n(g + i, l);
           if (mask) top *= load_n(mask + i, l);
-          const Vec<T> x = load_n(u + i, l);
-          store_n<T>(to + i, fma<T>(top * load_n(u + m + i, l), silu_derivative<T>(x), load_n(to + i, l)), l);
-          store_n<T>(to + m + i, fma<T>(top, silu<T>(x), load_n(to + m + i, l)), l);
+          Vec<T> slope;
+          const Vec<T> value = silu<T>(load_n(u + i, l), slope);
+          store_n<T>(to + i, fma<T>(top * load_n(u + m + i, l), slope, load_n(to + i, l)), l);
+          store_n<T>(to + m + i, fma<T>(top, value, load_n(to + m + i, l)), l);
         });
       },
       [=](int64_t i, T s) {

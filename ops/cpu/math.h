@@ -33,9 +33,15 @@ STFLOW_INLINE Reg<float> exp(Reg<float> x) {
 
 STFLOW_INLINE Reg<float> sigmoid(Reg<float> x) { return 1.0f / (1.0f + exp(-x)); }
 STFLOW_INLINE Reg<float> silu(Reg<float> x) { return x / (1.0f + exp(-x)); }
+STFLOW_INLINE Reg<float> silu(Reg<float> x, Reg<float>& derivative) {
+  const Reg<float> e = exp(-x), s = 1.0f / (1.0f + e), value = x * s;
+  derivative = multiply_add<float>(value, e * s, s);  // e s = 1 - s without its cancellation
+  return value;
+}
 STFLOW_INLINE Reg<float> silu_derivative(Reg<float> x) {
-  const Reg<float> e = exp(-x), s = 1.0f / (1.0f + e);
-  return multiply_add<float>(x * s, e * s, s);  // e s = 1 - s without its cancellation
+  Reg<float> derivative;
+  silu(x, derivative);
+  return derivative;
 }
 
 STFLOW_INLINE Reg<float> normal_cdf(Reg<float> x, Reg<float>& density) {
@@ -71,8 +77,9 @@ template <class T, class F32, class F64> STFLOW_INLINE Vec<T> apply(Vec<T> x, F3
     return by_register<float>(f32, x);
   } else {
     (void)f32;
-    for (int i = 0; i < kLanes; i++) x[i] = f64(x[i]);
-    return x;
+    Vec<double> y;
+    for (int i = 0; i < kLanes; i++) y[i] = f64(x[i]);
+    return y;
   }
 }
 #define STFLOW_ON_REGISTER(f) [](Reg<float> v) STFLOW_INLINE_LAMBDA { return on_register::f(v); }
@@ -97,6 +104,19 @@ template <class T> STFLOW_INLINE Vec<T> silu_derivative(Vec<T> x) {
     const double s = 1 / (1 + ::exp(-v));
     return s * (1 + v * (1 - s));
   });
+}
+
+/// Both at the price of one.
+template <class T> STFLOW_INLINE Vec<T> silu(Vec<T> x, Vec<T>& derivative) {
+  if constexpr (sizeof(T) == 4) {
+    Vec<T> value;
+#pragma GCC unroll 8
+    for (int i = 0; i < kParts<T>; i++) value.part[i] = on_register::silu(x.part[i], derivative.part[i]);
+    return value;
+  } else {
+    derivative = silu_derivative<T>(x);
+    return silu<T>(x);
+  }
 }
 
 /// x Phi(x) with the normal distribution function Phi, the exact GELU, and its derivative. In float32 Phi has a relative

@@ -12,7 +12,7 @@ template <> void mse_forward(ThisIsa, Tensor x, Tensor target, Reduction reducti
       Vec<double> s{};
       lanes_of(end - begin, [&](int64_t i, int l) {
         const Vec<T> d = load_n(a + begin + i, l) - load_n(b + begin + i, l);
-        const Vec<double> wide = __builtin_convertvector(d, Vec<double>);
+        const Vec<double> wide = widen(d);
         s = fma<double>(wide, wide, s);
       });
       scratch[begin / kMseGrain] = sum<double>(s);

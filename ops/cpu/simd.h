@@ -5,8 +5,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
-#if defined(__AVX2__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -22,13 +23,7 @@ using ThisIsa = STFLOW_ISA;  // the tag that this compilation defines
 
 namespace {
 
-constexpr int kLanes = 16;
-template <class T> struct VecOf { typedef T type __attribute__((vector_size(kLanes * sizeof(T)))); };
-template <class T> using Vec = typename VecOf<T>::type;
-using VecI = VecOf<int32_t>::type;
-
-/// The registers of this instruction set. g++ lowers + - * / on Vec to them well, but not comparisons, selections and calls
-/// of intrinsics: those are written on Reg and applied to a Vec by by_register().
+/// The registers of this instruction set.
 #if defined(__AVX512F__)
 constexpr int kRegister = 64;  // bytes
 #elif defined(__AVX2__)
@@ -38,59 +33,88 @@ constexpr int kRegister = 16;
 #endif
 template <class T> struct RegOf { typedef T type __attribute__((vector_size(kRegister))); };
 template <class T> using Reg = typename RegOf<T>::type;
-template <class T> constexpr int kParts = kLanes * int(sizeof(T)) / kRegister;
 
-/// Register i of the ones that v consists of.
-template <class T> STFLOW_INLINE Reg<T> part(const Vec<T>& v, int i) {
-  Reg<T> r;
-  std::memcpy(&r, reinterpret_cast<const char*>(&v) + i * kRegister, sizeof r);
-  return r;
+constexpr int kLanes = 16;
+template <class T> constexpr int kParts = kLanes * int(sizeof(T)) / kRegister;
+/// Sixteen numbers in one or more registers. (A g++ vector of sixteen, wider than a register, would live in memory.)
+template <class T> struct Vec {
+  Reg<T> part[kParts<T>];
+
+  STFLOW_INLINE T operator[](int i) const { return reinterpret_cast<const T*>(part)[i]; }
+  STFLOW_INLINE T& operator[](int i) { return reinterpret_cast<T*>(part)[i]; }
+};
+
+/// f(Reg...) on each register of the vectors.
+template <class T, class F, class... V> STFLOW_INLINE Vec<T> by_register(F f, const V&... v) {
+  Vec<T> to;
+#pragma GCC unroll 8
+  for (int i = 0; i < kParts<T>; i++) to.part[i] = f(v.part[i]...);
+  return to;
 }
-template <class T> STFLOW_INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
+
+template <class T> STFLOW_INLINE Vec<T> splat(T x) {
+  Vec<T> v;
+#pragma GCC unroll 8
+  for (int i = 0; i < kParts<T>; i++) v.part[i] = x - Reg<T>{};
+  return v;
+}
 template <class T> STFLOW_INLINE Vec<T> load(const T* p) {
   Vec<T> v;
-  std::memcpy(&v, p, sizeof v);
+#pragma GCC unroll 8
+  for (int i = 0; i < kParts<T>; i++) std::memcpy(&v.part[i], p + i * kRegister / int(sizeof(T)), kRegister);
   return v;
 }
 template <class T> STFLOW_INLINE void store(T* p, Vec<T> v) {
 #pragma GCC unroll 8
-  for (int i = 0; i < kParts<T>; i++) {  // a memcpy of the whole would go through the stack
-    const Reg<T> r = part<T>(v, i);
-    std::memcpy(p + i * kRegister / int(sizeof(T)), &r, sizeof r);
-  }
+  for (int i = 0; i < kParts<T>; i++) std::memcpy(p + i * kRegister / int(sizeof(T)), &v.part[i], kRegister);
 }
+
 /// The first n < 16 numbers at p, then `rest`.
 template <class T> STFLOW_INLINE Vec<T> load_part(const T* p, int n, T rest = 0) {
-  Vec<T> v = splat(rest);
-  for (int i = 0; i < n; i++) v[i] = p[i];
-  return v;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return {{(Reg<T>)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), __mmask16((1u << n) - 1), p)}};
+#endif
+  T all[kLanes];
+  for (int i = 0; i < kLanes; i++) all[i] = i < n ? p[i] : rest;
+  return load(all);
 }
 template <class T> STFLOW_INLINE void store_part(T* p, Vec<T> v, int n) {
-  for (int i = 0; i < n; i++) p[i] = v[i];
-}
 #if defined(__AVX512F__)
-template <> STFLOW_INLINE Vec<float> load_part(const float* p, int n, float rest) {
-  return (Vec<float>)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), __mmask16((1u << n) - 1), p);
-}
-template <> STFLOW_INLINE void store_part(float* p, Vec<float> v, int n) {
-  _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
-}
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v.part[0]);
 #endif
-
-/// f(Reg...) on each part of the vectors.
-template <class T, class F, class... V> STFLOW_INLINE Vec<T> by_register(F f, const V&... v) {
-  if constexpr (kParts<T> == 1) {
-    return f(v...);
-  } else {
-    Vec<T> to;
-#pragma GCC unroll 8
-    for (int i = 0; i < kParts<T>; i++) {
-      const Reg<T> y = f(part<T>(v, i)...);
-      std::memcpy(reinterpret_cast<char*>(&to) + i * kRegister, &y, sizeof y);
-    }
-    return to;
-  }
+  T all[kLanes];
+  store(all, v);
+  for (int i = 0; i < n; i++) p[i] = all[i];
 }
+
+template <class T> using Scalar = std::type_identity_t<T>;  // converts to the vector's number type
+template <class T> STFLOW_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x + y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x - y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x * y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) {
+  return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x / y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> operator-(Vec<T> a) {
+  return by_register<T>([](Reg<T> x) STFLOW_INLINE_LAMBDA { return -x; }, a);
+}
+template <class T> STFLOW_INLINE Vec<T> operator+(Vec<T> a, Scalar<T> b) { return a + splat<T>(b); }
+template <class T> STFLOW_INLINE Vec<T> operator-(Vec<T> a, Scalar<T> b) { return a - splat<T>(b); }
+template <class T> STFLOW_INLINE Vec<T> operator*(Vec<T> a, Scalar<T> b) { return a * splat<T>(b); }
+template <class T> STFLOW_INLINE Vec<T> operator/(Vec<T> a, Scalar<T> b) { return a / splat<T>(b); }
+template <class T> STFLOW_INLINE Vec<T> operator+(Scalar<T> a, Vec<T> b) { return splat<T>(a) + b; }
+template <class T> STFLOW_INLINE Vec<T> operator-(Scalar<T> a, Vec<T> b) { return splat<T>(a) - b; }
+template <class T> STFLOW_INLINE Vec<T> operator*(Scalar<T> a, Vec<T> b) { return splat<T>(a) * b; }
+template <class T> STFLOW_INLINE Vec<T> operator/(Scalar<T> a, Vec<T> b) { return splat<T>(a) / b; }
+template <class T, class U> STFLOW_INLINE Vec<T>& operator+=(Vec<T>& a, U b) { return a = a + b; }
+template <class T, class U> STFLOW_INLINE Vec<T>& operator-=(Vec<T>& a, U b) { return a = a - b; }
+template <class T, class U> STFLOW_INLINE Vec<T>& operator*=(Vec<T>& a, U b) { return a = a * b; }
+template <class T, class U> STFLOW_INLINE Vec<T>& operator/=(Vec<T>& a, U b) { return a = a / b; }
 
 /// a * b + c; fused where the instruction set has it (not on Plain).
 template <class T> STFLOW_INLINE Reg<T> multiply_add(Reg<T> a, Reg<T> b, Reg<T> c) {
@@ -107,20 +131,64 @@ template <class T> STFLOW_INLINE Reg<T> multiply_add(Reg<T> a, Reg<T> b, Reg<T> 
 template <class T> STFLOW_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return by_register<T>([](Reg<T> x, Reg<T> y, Reg<T> z) STFLOW_INLINE_LAMBDA { return multiply_add<T>(x, y, z); }, a, b, c);
 }
-
-/// The sum of the lanes, always by the same tree: i + (i + 8), then + 4, + 2, + 1.
-template <class T> STFLOW_INLINE T sum(Vec<T> v) {
-  const auto a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  const auto b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
-  const auto c = __builtin_shufflevector(b, b, 0, 1) + __builtin_shufflevector(b, b, 2, 3);
-  return c[0] + c[1];
-}
 /// a > b ? a : b, so that NaN in b stays; likewise min.
 template <class T> STFLOW_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
   return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x > y ? x : y; }, a, b);
 }
 template <class T> STFLOW_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
   return by_register<T>([](Reg<T> x, Reg<T> y) STFLOW_INLINE_LAMBDA { return x < y ? x : y; }, a, b);
+}
+template <class T> STFLOW_INLINE Vec<T> square_root(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return {{(Reg<T>)_mm512_sqrt_ps((__m512)v.part[0])}};
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) return by_register<T>([](Reg<T> x) STFLOW_INLINE_LAMBDA { return (Reg<T>)_mm256_sqrt_ps((__m256)x); }, v);
+#endif
+  for (int i = 0; i < kLanes; i++) v[i] = std::sqrt(v[i]);
+  return v;
+}
+/// The first and the second half of a register.
+template <class R> STFLOW_INLINE auto lower(R v) {
+  if constexpr (sizeof v / sizeof v[0] == 16) return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+  else if constexpr (sizeof v / sizeof v[0] == 8) return __builtin_shufflevector(v, v, 0, 1, 2, 3);
+  else return __builtin_shufflevector(v, v, 0, 1);
+}
+template <class R> STFLOW_INLINE auto upper(R v) {
+  if constexpr (sizeof v / sizeof v[0] == 16) return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  else if constexpr (sizeof v / sizeof v[0] == 8) return __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  else return __builtin_shufflevector(v, v, 2, 3);
+}
+
+STFLOW_INLINE Vec<double> widen(Vec<double> v) { return v; }
+STFLOW_INLINE Vec<double> widen(Vec<float> v) {
+  Vec<double> to;
+#pragma GCC unroll 8
+  for (int i = 0; i < kParts<double>; i += 2) {
+    to.part[i] = __builtin_convertvector(lower(v.part[i / 2]), Reg<double>);
+    to.part[i + 1] = __builtin_convertvector(upper(v.part[i / 2]), Reg<double>);
+  }
+  return to;
+}
+
+/// f over the lanes, always by the same tree: lane i with i + 8, then + 4, + 2, + 1.
+template <class R, class F> STFLOW_INLINE auto fold_register(R v, F f) {
+  if constexpr (sizeof v / sizeof v[0] == 2) return f(v[0], v[1]);
+  else return fold_register(f(lower(v), upper(v)), f);
+}
+template <class T, class F> STFLOW_INLINE T fold(Vec<T> v, F f) {
+  if constexpr (kParts<T> >= 8)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) v.part[i] = f(v.part[i], v.part[i + 4]);
+  if constexpr (kParts<T> >= 4) v.part[0] = f(v.part[0], v.part[2]), v.part[1] = f(v.part[1], v.part[3]);
+  if constexpr (kParts<T> >= 2) v.part[0] = f(v.part[0], v.part[1]);
+  return fold_register(v.part[0], f);
+}
+/// The sum of the lanes and the largest of them.
+template <class T> STFLOW_INLINE T sum(Vec<T> v) {
+  return fold(v, [](auto a, auto b) STFLOW_INLINE_LAMBDA { return a + b; });
+}
+template <class T> STFLOW_INLINE T largest(Vec<T> v) {
+  return fold(v, [](auto a, auto b) STFLOW_INLINE_LAMBDA { return a > b ? a : b; });
 }
 
 /// Calls f(begin, lanes) over [0, n) in steps of sixteen; lanes is 16 but for the last piece.

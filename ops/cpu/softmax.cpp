@@ -5,34 +5,23 @@
 #include "ops/cpu/math.h"
 
 namespace stflow {
-namespace {
-
-/// The largest of n numbers.
-template <class T> T largest(const T* x, int64_t n) {
-  constexpr T low = -std::numeric_limits<T>::infinity();
-  Vec<T> m = splat(low);
-  lanes_of(n, [&](int64_t i, int l) { m = max<T>(m, load_n(x + i, l, low)); });
-  T top = m[0];
-  for (int i = 1; i < kLanes; i++) top = top > m[i] ? top : m[i];
-  return top;
-}
-
-}  // namespace
-
 template <> void softmax_forward(ThisIsa, Tensor x, Tensor y) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     const T* from = x.as<T>();
     T* to = y.as<T>();
     const int64_t n = x.cols();
+    constexpr T low = -std::numeric_limits<T>::infinity();
     parallel_for(x.rows(), row_grain(n), [=](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; r++) {
         const T* row = from + r * n;
         T* out = to + r * n;
-        const T top = largest(row, n);
+        Vec<T> m = splat(low);
+        lanes_of(n, [&](int64_t i, int l) { m = max<T>(m, load_n(row + i, l, low)); });
+        const T top = largest<T>(m);
         Vec<T> s{};
         lanes_of(n, [&](int64_t i, int l) {
-          const Vec<T> e = exp<T>(load_n(row + i, l, -std::numeric_limits<T>::infinity()) - top);
+          const Vec<T> e = exp<T>(load_n(row + i, l, low) - top);
           store_n<T>(out + i, e, l);
           s += e;
         });

@@ -30,9 +30,11 @@ template <> void swiglu_backward(ThisIsa, Tensor u, Tensor dy, Tensor du) {
         const T* row = from + r * 2 * m;
         T* d = to + r * 2 * m;
         lanes_of(m, [&](int64_t i, int l) {
-          const Vec<T> a = load_n(row + i, l), g = load_n(grad + r * m + i, l);
-          store_n<T>(d + i, fma<T>(g * load_n(row + m + i, l), silu_derivative<T>(a), load_n(d + i, l)), l);
-          store_n<T>(d + m + i, fma<T>(g, silu<T>(a), load_n(d + m + i, l)), l);
+          const Vec<T> g = load_n(grad + r * m + i, l);
+          Vec<T> slope;
+          const Vec<T> value = silu<T>(load_n(row + i, l), slope);
+          store_n<T>(d + i, fma<T>(g * load_n(row + m + i, l), slope, load_n(d + i, l)), l);
+          store_n<T>(d + m + i, fma<T>(g, value, load_n(d + m + i, l)), l);
         });
       }
     });

@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <new>
 
 #include "engine/error.h"
@@ -35,12 +37,9 @@ bool write_all(int fd, const std::string& bytes) {
 
 /// Bytes of address space that this process has now.
 uint64_t address_space() {
-  unsigned long pages = 0;
-  if (FILE* f = std::fopen("/proc/self/statm", "r")) {
-    if (std::fscanf(f, "%lu", &pages) != 1) pages = 0;
-    std::fclose(f);
-  }
-  return uint64_t(pages) * uint64_t(::sysconf(_SC_PAGESIZE));
+  uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;  // 0 if there is no such file
+  return pages * uint64_t(::sysconf(_SC_PAGESIZE));
 }
 
 [[noreturn]] void run_child(int fd, const ChildLimits& limits, const std::function<std::string()>& work) {
@@ -89,7 +88,8 @@ bool read_answer(int fd, const ChildLimits& limits, std::string& answer) {
 
 }  // namespace
 
-std::string in_child_process(const std::string& file, const std::string& kind, const ChildLimits& limits, const std::function<std::string()>& work) {
+std::string in_child_process(const std::string& file, const std::string& kind, const ChildLimits& limits,
+                             const std::function<std::string()>& work) {
   int ends[2];
   if (::pipe(ends) != 0) fail(Exit::memory, "{}: no pipe for its reader: {}", file, std::strerror(errno));
   pid_t child = ::fork();
@@ -107,8 +107,7 @@ std::string in_child_process(const std::string& file, const std::string& kind, c
   ::close(ends[0]);
   if (!whole) ::kill(child, SIGKILL);
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   auto refuse = [&](const std::string& found) { fail(Exit::data, "{}: the reader {}, expected a readable {} file", file, found, kind); };
   if (!whole || (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU))
     refuse(fmt::format("needed more than {} s or {} bytes", limits.seconds, limits.bytes));
@@ -116,8 +115,10 @@ std::string in_child_process(const std::string& file, const std::string& kind, c
   int code = WEXITSTATUS(status);
   if (code == kMemory) refuse(fmt::format("needed more than {} bytes", limits.bytes));
   if (code == kError) {
-    size_t space = std::min(answer.find(' '), answer.size());
-    throw Error(Exit(std::atoi(answer.substr(0, space).c_str())), answer.substr(std::min(space + 1, answer.size())));
+    const size_t space = std::min(answer.find(' '), answer.size());
+    int exit_code = int(Exit::internal);
+    std::from_chars(answer.data(), answer.data() + space, exit_code);
+    throw Error(Exit(exit_code), answer.substr(std::min(space + 1, answer.size())));
   }
   if (code != kAnswer) refuse(fmt::format("ended with status {}", code));
   return answer;

@@ -17,7 +17,8 @@ std::string cell(const std::string& s) {
 }  // namespace
 
 void write_predictions(const std::string& path, const Section& s, std::span<const std::string> genes, std::span<const float> values) {
-  check(values.size() == s.spots.size() * genes.size(), "{}: {} values for {} spots and {} genes", path, values.size(), s.spots.size(), genes.size());
+  check(values.size() == s.spots.size() * genes.size(), "{}: {} values for {} spots and {} genes", path, values.size(), s.spots.size(),
+        genes.size());
   FileWriter file(path);
   std::string line = "spot,x,y";
   for (const auto& g : genes) line += "," + cell(g);

@@ -31,7 +31,9 @@ void split(Dataset& d, const DataOptions& options) {
   auto assign = [&](const std::vector<std::string>& samples, Split to) {
     for (const auto& name : samples) {
       auto it = std::find(names.begin(), names.end(), name);
-      if (it == names.end()) fail(Exit::usage, "--{}: {}, expected a sample of {}; the nearest is {}", name_of(to), shown(name), d.path, shown(nearest(name, names)));
+      if (it == names.end())
+        fail(Exit::usage, "--{}: {}, expected a sample of {}; the nearest is {}", name_of(to), shown(name), d.path,
+             shown(nearest(name, names)));
       d.sections[size_t(it - names.begin())].source.split = to;
     }
   };
@@ -51,7 +53,9 @@ void check_leakage(Dataset& d) {
     for (const Section* train : d.of(Split::train)) {
       const std::string &a = train->source.patient, &b = test->source.patient;
       unknown |= a.empty() || b.empty();
-      if (!a.empty() && a == b) fail(Exit::data, "{}: patient {} has {} for training and {} for testing, expected each patient on one side", d.path, shown(a), train->sample(), test->sample());
+      if (!a.empty() && a == b)
+        fail(Exit::data, "{}: patient {} has {} for training and {} for testing, expected each patient on one side", d.path, shown(a),
+             train->sample(), test->sample());
     }
   if (unknown) d.warnings.push_back("no patients are stated: sections of one patient may stand on both sides of the split");
 
@@ -65,8 +69,10 @@ void check_leakage(Dataset& d) {
   for (size_t i = 0; i < d.sections.size(); i++)
     for (size_t j = 0; j < i; j++) {
       const Section &a = d.sections[j], &b = d.sections[i];
-      if (bytes[i] > 0 && bytes[i] == bytes[j] && hash(i) == hash(j)) d.warnings.push_back(fmt::format("{} and {} have the same image", a.sample(), b.sample()));
-      if (a.genes == b.genes && a.counts == b.counts) d.warnings.push_back(fmt::format("{} and {} have the same counts", a.sample(), b.sample()));
+      if (bytes[i] > 0 && bytes[i] == bytes[j] && hash(i) == hash(j))
+        d.warnings.push_back(fmt::format("{} and {} have the same image", a.sample(), b.sample()));
+      if (a.genes == b.genes && a.counts == b.counts)
+        d.warnings.push_back(fmt::format("{} and {} have the same counts", a.sample(), b.sample()));
     }
 }
 
@@ -80,10 +86,14 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
     empty += total == 0;
     if (total >= double(options.min_counts)) rows.push_back(n);
   }
-  if (rows.empty()) fail(Exit::data, "{}: no spot has {} counts, expected at least one; lower --min-counts", s.source.counts, options.min_counts);
+  if (rows.empty())
+    fail(Exit::data, "{}: no spot has {} counts, expected at least one; lower --min-counts", s.source.counts, options.min_counts);
   if (int64_t(rows.size()) < s.size())
-    warnings.push_back(fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(), s.size() - int64_t(rows.size()), options.min_counts));
-  else if (empty > 0) warnings.push_back(fmt::format("{}: {} spots have no counts at all and are kept as zeros; --min-counts 1 leaves them out", s.sample(), empty));
+    warnings.push_back(fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(),
+                                   s.size() - int64_t(rows.size()), options.min_counts));
+  else if (empty > 0)
+    warnings.push_back(
+        fmt::format("{}: {} spots have no counts at all and are kept as zeros; --min-counts 1 leaves them out", s.sample(), empty));
   if (int64_t(rows.size()) < s.size()) s.keep(rows);
   if (s.size() == 1) warnings.push_back(fmt::format("{}: one spot: it has no neighbours", s.sample()));
 }
@@ -113,7 +123,8 @@ std::vector<std::string> Dataset::describe() const {
   for (const auto& s : sections) {
     std::string scale = s.mpp > 0 ? fmt::format("{:.4g} um per pixel ({})", s.mpp, s.mpp_from) : "scale unknown";
     std::string features = s.feature_dim > 0 ? fmt::format(", {} features", s.feature_dim) : "";
-    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}", s.sample(), name_of(s.split()), s.size(), s.genes.size(), s.width, s.height, scale, features));
+    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}", s.sample(), name_of(s.split()), s.size(),
+                                s.genes.size(), s.width, s.height, scale, features));
   }
   return lines;
 }
@@ -134,7 +145,8 @@ Dataset open_dataset(const std::string& path, const DataOptions& options) {
   for (auto& s : d.sections) read_section(s, options, d.warnings);
   for (const auto& s : d.sections)
     if (s.feature_dim != d.sections[0].feature_dim)
-      fail(Exit::data, "{}: {} features per spot, expected {} as in {}", s.source.embeddings.empty() ? s.sample() : s.source.embeddings, s.feature_dim, d.sections[0].feature_dim, d.sections[0].sample());
+      fail(Exit::data, "{}: {} features per spot, expected {} as in {}", s.source.embeddings.empty() ? s.sample() : s.source.embeddings,
+           s.feature_dim, d.sections[0].feature_dim, d.sections[0].sample());
   check_leakage(d);
   return d;
 }

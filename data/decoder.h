@@ -28,7 +28,8 @@ struct ImageReader::Decoder {
     if (width * height > kPixelsPerByte * int64_t(file.size()))
       fail(Exit::data, "{}: header: {} x {} pixels in {} bytes, expected a whole image", file.path(), width, height, file.size());
     if (held_whole && width * height > kMostHeld)
-      fail(Exit::data, "{}: header: {} x {} pixels in progressive or interlaced order, expected at most {} pixels or plain order", file.path(), width, height, kMostHeld);
+      fail(Exit::data, "{}: header: {} x {} pixels in progressive or interlaced order, expected at most {} pixels or plain order",
+           file.path(), width, height, kMostHeld);
   }
 };
 

@@ -25,7 +25,8 @@ template <class T> void append(std::string& out, const std::vector<T>& values) {
 template <class T> std::vector<T> take(std::string_view& in, const std::string& path) {
   uint64_t n = 0;
   if (in.size() >= sizeof n) std::memcpy(&n, in.data(), sizeof n);
-  if (in.size() < sizeof n || n > (in.size() - sizeof n) / sizeof(T)) fail(Exit::data, "{}: the reader's answer is cut short, expected a readable HDF5 file", path);
+  if (in.size() < sizeof n || n > (in.size() - sizeof n) / sizeof(T))
+    fail(Exit::data, "{}: the reader's answer is cut short, expected a readable HDF5 file", path);
   std::vector<T> values(n);
   if (n > 0) std::memcpy(values.data(), in.data() + sizeof n, n * sizeof(T));
   in.remove_prefix(sizeof n + n * sizeof(T));
@@ -34,11 +35,13 @@ template <class T> std::vector<T> take(std::string_view& in, const std::string& 
 
 std::string read_file(const std::string& path) {
   Hdf5File file(path);
-  if (!file.has("embeddings")) fail(Exit::data, "{}: found {}, expected a dataset 'embeddings'", path, file.names().empty() ? "nothing" : listed(file.names()));
+  if (!file.has("embeddings"))
+    fail(Exit::data, "{}: found {}, expected a dataset 'embeddings'", path, file.names().empty() ? "nothing" : listed(file.names()));
   int64_t rows = 0, dim = 0, places = 0, axes = 0;
   std::vector<float> values = file.matrix<float>("embeddings", rows, dim);
   std::vector<std::string> barcodes = file.strings(file.has("barcodes") || !file.has("barcode") ? "barcodes" : "barcode");
-  if (int64_t(barcodes.size()) != rows) fail(Exit::data, "{}: {} barcodes, expected {} as the rows of embeddings", path, barcodes.size(), rows);
+  if (int64_t(barcodes.size()) != rows)
+    fail(Exit::data, "{}: {} barcodes, expected {} as the rows of embeddings", path, barcodes.size(), rows);
   if (rows < 1 || dim < 1) fail(Exit::data, "{}: dataset 'embeddings': {} x {} values, expected at least one", path, rows, dim);
   std::vector<double> coords;
   if (file.has("coords")) {
@@ -75,7 +78,8 @@ Embeddings load_embeddings(const std::string& path, const ChildLimits& limits) {
     e.barcodes.emplace_back(begin, end);
     begin = end == names.end() ? end : end + 1;
   }
-  check(size.size() == 2 && int64_t(e.barcodes.size()) == size[0] && int64_t(e.values.size()) == size[0] * size[1], "{}: a barcode with a line break", path);
+  check(size.size() == 2 && int64_t(e.barcodes.size()) == size[0] && int64_t(e.values.size()) == size[0] * size[1],
+        "{}: a barcode with a line break", path);
   e.dim = size[1];
   return e;
 }
@@ -85,7 +89,8 @@ void read_embeddings(Section& s, const DataOptions& options, std::vector<std::st
   Embeddings e = load_embeddings(path);
   std::unordered_map<std::string, int64_t> row_of;
   for (size_t i = 0; i < e.barcodes.size(); i++)
-    if (!row_of.emplace(e.barcodes[i], int64_t(i)).second) fail(Exit::data, "{}: barcodes: {} in row {} a second time, expected each once", path, shown(e.barcodes[i]), i);
+    if (!row_of.emplace(e.barcodes[i], int64_t(i)).second)
+      fail(Exit::data, "{}: barcodes: {} in row {} a second time, expected each once", path, shown(e.barcodes[i]), i);
 
   std::vector<int64_t> rows, from;
   int64_t both = 0, nonfinite = 0, zero = 0;
@@ -98,8 +103,9 @@ void read_embeddings(Section& s, const DataOptions& options, std::vector<std::st
     if (bad != x + e.dim) {
       nonfinite++;
       if (options.drop_nonfinite) continue;
-      fail(Exit::data, "{}: embeddings: row {} (spot {}), column {} is {}, expected a finite number; --drop-nonfinite leaves such spots out", path, it->second,
-           shown(s.spots[size_t(n)]), bad - x, *bad);
+      fail(Exit::data,
+           "{}: embeddings: row {} (spot {}), column {} is {}, expected a finite number; --drop-nonfinite leaves such spots out", path,
+           it->second, shown(s.spots[size_t(n)]), bad - x, *bad);
     }
     zero += std::all_of(x, x + e.dim, [](float v) { return v == 0; });
     rows.push_back(n), from.push_back(it->second);
@@ -109,7 +115,8 @@ void read_embeddings(Section& s, const DataOptions& options, std::vector<std::st
   if (2 * both < std::min(left, right)) fail(Exit::data, "{}: {}, expected at least half to match", path, joined);
   if (rows.empty()) fail(Exit::data, "{}: no spot with finite features ({}), expected at least one", path, joined);
   if (both != left || both != right) warnings.push_back(fmt::format("{}: {}; unmatched spots are left out", s.sample(), joined));
-  if (nonfinite > 0) warnings.push_back(fmt::format("{}: {} spots with NaN or Inf features are left out (--drop-nonfinite)", s.sample(), nonfinite));
+  if (nonfinite > 0)
+    warnings.push_back(fmt::format("{}: {} spots with NaN or Inf features are left out (--drop-nonfinite)", s.sample(), nonfinite));
   if (zero > 0) warnings.push_back(fmt::format("{}: {} spots have features that are all zero", s.sample(), zero));
 
   s.feature_dim = 0;

@@ -13,10 +13,9 @@ namespace stflow {
 struct Embeddings {
   std::vector<std::string> barcodes;  // N
   int64_t dim = 0;
-  std::vector<float> values;  // (N, dim)
+  std::vector<float> values;   // (N, dim)
   std::vector<double> coords;  // (N, 2); empty if the file has none
 };
-
 
 /// Reads the file in a child process with limits on memory and time, plug-ins off, links to other files and external or virtual
 /// storage refused: libhdf5 crashes on hostile files, and such a crash becomes one error line. Throws Exit::missing or Exit::data.

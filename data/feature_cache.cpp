@@ -27,14 +27,16 @@ std::string FeatureCache::key(const Section& s, const std::string& encoder, cons
   hash.add("stflow features 1\n");  // the version of what this program computes from the same inputs
   hash.add(fmt::format("image {}\n", image.size()));
   hash.add(image.text());
-  hash.add(fmt::format("encoder {}\n{}patch {} um, {} px, side {}\nspots {}\n", encoder.size(), encoder, shortest(spec.microns), spec.size, patch_side(s, spec), s.size()));
+  hash.add(fmt::format("encoder {}\n{}patch {} um, {} px, side {}\nspots {}\n", encoder.size(), encoder, shortest(spec.microns), spec.size,
+                       patch_side(s, spec), s.size()));
   hash.add(s.xy.data(), s.xy.size() * sizeof(double));
   return hash.hex();
 }
 
 std::string FeatureCache::path(const std::string& key) const { return folder_ + "/features/" + key + ".safetensors"; }
 
-bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features, std::vector<std::string>& warnings) const {
+bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features,
+                        std::vector<std::string>& warnings) const {
   if (folder_.empty() || !std::filesystem::exists(path(key))) return false;
   try {
     SafeTensors file(path(key));
@@ -48,7 +50,8 @@ bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::
   }
 }
 
-void FeatureCache::store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features, std::vector<std::string>& warnings) const {
+void FeatureCache::store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features,
+                         std::vector<std::string>& warnings) const {
   if (folder_.empty()) return;
   try {
     make_output_folder(folder_ + "/features");

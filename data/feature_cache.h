@@ -26,7 +26,8 @@ class FeatureCache {
   /// Fills `features` (rows, dim) and returns true if the cache has them undamaged. A damaged file is ignored with a warning.
   bool load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features, std::vector<std::string>& warnings) const;
   /// Keeps them. A cache that cannot be written is no reason to stop: it becomes a warning.
-  void store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features, std::vector<std::string>& warnings) const;
+  void store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features,
+             std::vector<std::string>& warnings) const;
 
  private:
   std::string folder_;

@@ -48,14 +48,16 @@ struct Dataset {
       unsigned flags = 0;
       size_t none = 0;
       H5Z_filter_t filter = H5Pget_filter2(plist, unsigned(i), &flags, &none, nullptr, 0, nullptr, nullptr);
-      if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32) refuse("filter {}, expected gzip, shuffle or fletcher32", filter);
+      if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32)
+        refuse("filter {}, expected gzip, shuffle or fletcher32", filter);
     }
     hsize_t dims[2] = {0, 1};
     int rank = H5Sget_simple_extent_ndims(space);
     if (rank != 1 && rank != 2) refuse("{} dimensions, expected 1 or 2", rank);
     H5Sget_simple_extent_dims(space, dims, nullptr);
     constexpr hsize_t kMost = hsize_t(1) << 40;
-    if (dims[0] > kMost || dims[1] > kMost || dims[0] * std::max<hsize_t>(dims[1], 1) > kMost) refuse("{} x {} values, expected fewer", dims[0], dims[1]);
+    if (dims[0] > kMost || dims[1] > kMost || dims[0] * std::max<hsize_t>(dims[1], 1) > kMost)
+      refuse("{} x {} values, expected fewer", dims[0], dims[1]);
     rows = int64_t(dims[0]), columns = int64_t(dims[1]);
     // deflate shrinks at most about 1,030 times: a larger claim is no whole file
     uint64_t claimed = uint64_t(rows) * uint64_t(columns) * H5Tget_size(type), stored = H5Dget_storage_size(data);
@@ -104,7 +106,8 @@ template <class T> std::vector<T> Hdf5File::matrix(const std::string& name, int6
   rows = d.rows, columns = d.columns;
   std::vector<T> values(size_t(rows * columns));
   hid_t native = std::is_same_v<T, double> ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
-  if (!values.empty() && H5Dread(d.data, native, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) d.refuse("damaged, expected readable numbers");
+  if (!values.empty() && H5Dread(d.data, native, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
+    d.refuse("damaged, expected readable numbers");
   return values;
 }
 template std::vector<float> Hdf5File::matrix(const std::string&, int64_t&, int64_t&) const;
@@ -121,7 +124,8 @@ std::vector<std::string> Hdf5File::strings(const std::string& name) const {
   if (H5Tis_variable_str(d.type) > 0) {
     H5Tset_size(memory, H5T_VARIABLE);
     std::vector<char*> pointers(n, nullptr);
-    if (n > 0 && H5Dread(d.data, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0) d.refuse("damaged, expected readable strings");
+    if (n > 0 && H5Dread(d.data, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0)
+      d.refuse("damaged, expected readable strings");
     for (const char* p : pointers) out.emplace_back(p ? p : "");
     H5Dvlen_reclaim(memory, d.space, H5P_DEFAULT, pointers.data());
     return out;

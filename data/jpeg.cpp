@@ -87,7 +87,8 @@ struct Jpeg final : ImageReader::Decoder {
   /// The checks that may throw, away from the frame that setjmp returns to.
   void read_header() {
     try {
-      if (jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK) fail(Exit::data, "{}: header: CMYK colours, expected RGB or grey", file.path());
+      if (jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK)
+        fail(Exit::data, "{}: header: CMYK colours, expected RGB or grey", file.path());
       check_size(jpeg.progressive_mode != 0);
       for (auto* m = jpeg.marker_list; m; m = m->next)
         if (int o = orientation(m->data, m->data_length); o != 1)
@@ -102,7 +103,8 @@ struct Jpeg final : ImageReader::Decoder {
   [[noreturn]] void refuse() {
     bool in_constructor = width == 0;
     if (in_constructor) jpeg_destroy_decompress(&jpeg);
-    fail(Exit::data, "{}: {}: {}, expected a whole JPEG image", file.path(), in_constructor ? "header" : fmt::format("row {}", row), errors.text);
+    fail(Exit::data, "{}: {}: {}, expected a whole JPEG image", file.path(), in_constructor ? "header" : fmt::format("row {}", row),
+         errors.text);
   }
 
   void next_row(uint8_t* rgb) override {

@@ -33,7 +33,8 @@ std::vector<int64_t> gene_columns(const Table& table, const std::string& name, D
   std::sort(twice.begin(), twice.end());
   twice.erase(std::unique(twice.begin(), twice.end()), twice.end());
   if (!twice.empty() && policy == DuplicateGenes::refuse)
-    fail(Exit::data, "{}: line 1: {} genes more than once ({}), expected each once; --duplicate-genes sum, first or drop decides", name, twice.size(), listed(twice));
+    fail(Exit::data, "{}: line 1: {} genes more than once ({}), expected each once; --duplicate-genes sum, first or drop decides", name,
+         twice.size(), listed(twice));
 
   std::vector<int64_t> to(all.size(), -1), place(all.size(), -1);
   for (size_t i = 0; i < all.size(); i++) {
@@ -85,7 +86,10 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
   // 1,000-spot arrays of legacy ST: centres 200 um apart on a full grid. The pitch of other arrays has to be given.
   double pitch = options.spot_pitch > 0 ? options.spot_pitch : spots.staggered ? 0 : 200;
   double unit = pixels_per_unit(spots);
-  struct Origin { double mpp; std::string from; };
+  struct Origin {
+    double mpp;
+    std::string from;
+  };
   std::vector<Origin> origins;
   if (options.mpp > 0) origins.push_back({options.mpp, "--mpp"});
   if (s.source.mpp > 0) origins.push_back({s.source.mpp, "the manifest"});
@@ -98,7 +102,8 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
   std::string each;
   for (const auto& o : origins) each += fmt::format("{}{:.4g} from {}", each.empty() ? "" : ", ", o.mpp, o.from);
   for (const auto& o : origins)
-    if (!(o.mpp >= 0.05 && o.mpp <= 10)) fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to 10", s.source.spots, shortest(o.mpp), o.from);
+    if (!(o.mpp >= 0.05 && o.mpp <= 10))
+      fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to 10", s.source.spots, shortest(o.mpp), o.from);
   for (const auto& o : origins)
     if (std::fabs(o.mpp / best.mpp - 1) > 0.05)
       fail(Exit::data, "{}: microns per pixel: {}, expected at most 5 % between them", s.source.spots, each);
@@ -110,15 +115,18 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
 Counts read_counts(std::string_view bytes, const std::string& name, const DataOptions& options) {
   Table table(bytes, name, '\t');
   Counts c;
-  if (table.header().size() < 2) fail(Exit::data, "{}: line 1: {} column, expected spot ids and genes separated by tabs", name, table.header().size());
+  if (table.header().size() < 2)
+    fail(Exit::data, "{}: line 1: {} column, expected spot ids and genes separated by tabs", name, table.header().size());
   std::vector<int64_t> to = gene_columns(table, name, options.duplicate_genes, c.genes);
   std::unordered_map<std::string, int64_t> lines;
   while (table.next()) {
     if (table.cell(0).empty()) table.refuse(0, "no spot id, expected one");
     c.spots.emplace_back(table.cell(0));
     auto [seen, fresh] = lines.emplace(c.spots.back(), table.line());
-    if (!fresh) table.refuse(0, fmt::format("spot {} a second time (first on line {}), expected each once", shown(table.cell(0)), seen->second));
-    if (int64_t(c.values.size() + c.genes.size()) > kMostValues) fail(Exit::data, "{}: line {}: more than {} counts, expected fewer", name, table.line(), kMostValues);
+    if (!fresh)
+      table.refuse(0, fmt::format("spot {} a second time (first on line {}), expected each once", shown(table.cell(0)), seen->second));
+    if (int64_t(c.values.size() + c.genes.size()) > kMostValues)
+      fail(Exit::data, "{}: line {}: more than {} counts, expected fewer", name, table.line(), kMostValues);
     size_t row = c.values.size();
     c.values.resize(row + c.genes.size());
     for (size_t i = 0; i < to.size(); i++) {
@@ -187,7 +195,8 @@ void read_legacy(Section& s, const DataOptions& options, std::vector<std::string
   if (2 * both < std::min(left, right)) fail(Exit::data, "{}: {}, expected at least half to match", s.source.counts, joined);
   if (rows.empty()) fail(Exit::data, "{}: no selected spot has counts ({}), expected at least one", s.source.spots, joined);
   if (both != left || both != right) warnings.push_back(fmt::format("{}: {}; unmatched spots are left out", s.sample(), joined));
-  if (unselected > 0) warnings.push_back(fmt::format("{}: {} of {} spots are not selected as tissue and left out", s.sample(), unselected, both));
+  if (unselected > 0)
+    warnings.push_back(fmt::format("{}: {} of {} spots are not selected as tissue and left out", s.sample(), unselected, both));
   if (nonfinite > 0) warnings.push_back(fmt::format("{}: {} spots with NaN or Inf are left out (--drop-nonfinite)", s.sample(), nonfinite));
 
   s.spots = std::move(counts.spots), s.genes = std::move(counts.genes), s.counts = std::move(counts.values);

@@ -35,7 +35,8 @@ struct Lines::Gzip {
   bool more(const std::string& name, int64_t line) {
     if (!open) {
       if (rest.empty()) return false;
-      if (!rest.starts_with("\x1f\x8b")) fail(Exit::data, "{}: line {}: {} bytes after the end of the gzip data, expected the end of the file", name, line, rest.size());
+      if (!rest.starts_with("\x1f\x8b"))
+        fail(Exit::data, "{}: line {}: {} bytes after the end of the gzip data, expected the end of the file", name, line, rest.size());
       inflateReset(&stream);
       open = true;
     }
@@ -102,7 +103,8 @@ bool Lines::next_raw(std::string_view& line) {
 bool Lines::next(std::string_view& line) {
   if (!next_raw(line)) return false;
   number_++;
-  if (line.size() > kLongestLine) fail(Exit::data, "{}: line {}: longer than {} bytes, expected a shorter line", name_, number_, kLongestLine);
+  if (line.size() > kLongestLine)
+    fail(Exit::data, "{}: line {}: longer than {} bytes, expected a shorter line", name_, number_, kLongestLine);
   if (line.ends_with('\r')) line.remove_suffix(1);
   if (number_ == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
   return true;

@@ -17,7 +17,9 @@ namespace fs = std::filesystem;
 const std::vector<std::string> kColumns = {"sample", "image", "counts", "spots", "mpp", "patient", "split", "embeddings"};
 
 /// A sample names output files, so it has to be fit for one.
-bool is_file_name(std::string_view s) { return !s.empty() && s.size() <= 200 && s != "." && s != ".." && s.find_first_of("/\\\0", 0, 3) == std::string_view::npos; }
+bool is_file_name(std::string_view s) {
+  return !s.empty() && s.size() <= 200 && s != "." && s != ".." && s.find_first_of("/\\\0", 0, 3) == std::string_view::npos;
+}
 
 /// `stem` with the first of the given endings that exists; "" if none does.
 std::string first_of(const fs::path& folder, const std::string& stem, std::initializer_list<const char*> endings) {
@@ -30,7 +32,8 @@ std::string first_of(const fs::path& folder, const std::string& stem, std::initi
 std::vector<std::string> entries(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) names.push_back(it->path().filename().string());
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    names.push_back(it->path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -52,7 +55,8 @@ void add(Layout& layout, Source source) {
 std::string her2st_image(const fs::path& root, const std::string& sample) {
   for (const auto& patient : entries(root / "ST-imgs"))
     for (const auto& name : entries(root / "ST-imgs" / patient / sample))
-      if (name.ends_with(".jpg") || name.ends_with(".jpeg") || name.ends_with(".png")) return (root / "ST-imgs" / patient / sample / name).string();
+      if (name.ends_with(".jpg") || name.ends_with(".jpeg") || name.ends_with(".png"))
+        return (root / "ST-imgs" / patient / sample / name).string();
   return "";
 }
 
@@ -67,12 +71,14 @@ std::vector<Source> read_manifest(const std::string& path) {
       table.refuse(i, fmt::format("unknown column, expected one of {}; the nearest is {}", listed(kColumns), nearest(name, kColumns)));
     if (size_t(table.find(name)) != i) table.refuse(i, "column a second time, expected each once");
   }
-  const size_t sample = table.column("sample"), image = table.column("image"), counts = table.column("counts"), spots = table.column("spots");
+  const size_t sample = table.column("sample"), image = table.column("image"), counts = table.column("counts"),
+               spots = table.column("spots");
   const int mpp = table.find("mpp"), patient = table.find("patient"), split = table.find("split"), embeddings = table.find("embeddings");
   auto file_in = [&](size_t column) {
     if (table.cell(column).empty()) table.refuse(column, "empty, expected a path");
     std::string full = (fs::path(folder_of(path)) / std::string(table.cell(column))).lexically_normal().string();
-    if (!fs::is_regular_file(full)) fail(Exit::missing, "{}: No such file, expected the '{}' of line {} of {}", full, table.header()[column], table.line(), path);
+    if (!fs::is_regular_file(full))
+      fail(Exit::missing, "{}: No such file, expected the '{}' of line {} of {}", full, table.header()[column], table.line(), path);
     return full;
   };
   std::vector<Source> sources;
@@ -87,7 +93,8 @@ std::vector<Source> read_manifest(const std::string& path) {
     if (patient >= 0) s.patient = std::string(table.cell(size_t(patient)));
     if (mpp >= 0 && !table.cell(size_t(mpp)).empty()) {
       s.mpp = table.number(size_t(mpp));
-      if (!(s.mpp >= 0.05 && s.mpp <= 10)) table.refuse(size_t(mpp), shown(table.cell(size_t(mpp))) + ", expected 0.05 to 10 microns per pixel");
+      if (!(s.mpp >= 0.05 && s.mpp <= 10))
+        table.refuse(size_t(mpp), shown(table.cell(size_t(mpp))) + ", expected 0.05 to 10 microns per pixel");
     }
     if (split >= 0) {
       std::string_view word = table.cell(size_t(split));
@@ -113,15 +120,18 @@ Layout recognise(const std::string& folder) {
   layout.name = "her2st";
   for (const auto& name : entries(root / "ST-spotfiles"))
     if (auto s = middle(name, "", "_selection.tsv"))
-      add(layout, {*s, her2st_image(root, *s), first_of(root / "ST-cnts", *s, {".tsv.gz", ".tsv"}), (root / "ST-spotfiles" / name).string(), "", ""});
+      add(layout, {*s, her2st_image(root, *s), first_of(root / "ST-cnts", *s, {".tsv.gz", ".tsv"}), (root / "ST-spotfiles" / name).string(),
+                   "", ""});
   if (layout.sources.empty() && layout.warnings.empty()) {
     layout.name = "alignment tables";
     for (const auto& name : entries(root))
       if (auto s = middle(name, "alignment_table_", ".tsv"))
-        add(layout, {*s, first_of(root, *s, {".jpg", ".jpeg", ".png"}), first_of(root, *s, {".tsv.gz", ".tsv"}), (root / name).string(), "", ""});
+        add(layout,
+            {*s, first_of(root, *s, {".jpg", ".jpeg", ".png"}), first_of(root, *s, {".tsv.gz", ".tsv"}), (root / name).string(), "", ""});
   }
   if (layout.sources.empty())
-    fail(Exit::data, "{}: {}, expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg", folder,
+    fail(Exit::data,
+         "{}: {}, expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg", folder,
          layout.warnings.empty() ? "no data set recognised" : fmt::format("no section has all its files ({})", listed(layout.warnings, 3)));
   return layout;
 }

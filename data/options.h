@@ -10,12 +10,12 @@ namespace stflow {
 enum class DuplicateGenes { refuse, sum, first, drop };
 
 struct DataOptions {
-  double mpp = 0;                     // --mpp: microns per pixel of all images; 0: from the manifest, else from the spot pitch
-  double spot_pitch = 0;              // --spot-pitch: microns between spot centres; 0: what the array type says, if it does
-  std::string embeddings;             // --embeddings: folder with <sample>.h5; "" for none
+  double mpp = 0;                             // --mpp: microns per pixel of all images; 0: from the manifest, else from the spot pitch
+  double spot_pitch = 0;                      // --spot-pitch: microns between spot centres; 0: what the array type says, if it does
+  std::string embeddings;                     // --embeddings: folder with <sample>.h5; "" for none
   std::vector<std::string> train, val, test;  // --train, --val, --test: samples; override the manifest's split
-  int64_t min_counts = 0;             // --min-counts: spots with fewer counts in all are left out
-  bool drop_nonfinite = false;        // --drop-nonfinite: spots with NaN or Inf are left out
+  int64_t min_counts = 0;                     // --min-counts: spots with fewer counts in all are left out
+  bool drop_nonfinite = false;                // --drop-nonfinite: spots with NaN or Inf are left out
   DuplicateGenes duplicate_genes = DuplicateGenes::refuse;  // --duplicate-genes
 };
 

@@ -21,7 +21,8 @@ std::unordered_map<std::string, int64_t> columns_of(const Section& s) {
 /// The name without case and without a version suffix: "ensg01.5" and "ENSG01" are the same gene written differently.
 std::string plain(std::string name) {
   size_t dot = name.rfind('.');
-  if (dot != std::string::npos && dot + 1 < name.size() && name.find_first_not_of("0123456789", dot + 1) == std::string::npos) name.resize(dot);
+  if (dot != std::string::npos && dot + 1 < name.size() && name.find_first_not_of("0123456789", dot + 1) == std::string::npos)
+    name.resize(dot);
   std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; });
   return name;
 }
@@ -30,10 +31,12 @@ std::string plain(std::string name) {
 
 Panel read_panel(const std::string& path) {
   Json json = read_json(path);
-  if (!json.is_object() || !json.contains("genes") || !json["genes"].is_array()) fail(Exit::data, "{}: no list 'genes', expected {{\"genes\": [\"ACTB\", ...]}}", path);
+  if (!json.is_object() || !json.contains("genes") || !json["genes"].is_array())
+    fail(Exit::data, "{}: no list 'genes', expected {{\"genes\": [\"ACTB\", ...]}}", path);
   Panel panel{{}, path};
   for (const Json& g : json["genes"]) {
-    if (!g.is_string() || g.get_ref<const std::string&>().empty()) fail(Exit::data, "{}: genes[{}]: {}, expected a name", path, panel.genes.size(), g.dump().substr(0, 60));
+    if (!g.is_string() || g.get_ref<const std::string&>().empty())
+      fail(Exit::data, "{}: genes[{}]: {}, expected a name", path, panel.genes.size(), g.dump().substr(0, 60));
     panel.genes.push_back(g.get<std::string>());
   }
   if (panel.genes.empty()) fail(Exit::data, "{}: genes: empty, expected at least one", path);
@@ -47,7 +50,11 @@ Panel read_panel(const std::string& path) {
 
 Panel most_variable(const std::vector<const Section*>& sections, int64_t count) {
   check(!sections.empty(), "a panel of no sections");
-  struct Candidate { std::string gene; double sum = 0, squares = 0; bool common = true; };
+  struct Candidate {
+    std::string gene;
+    double sum = 0, squares = 0;
+    bool common = true;
+  };
   std::vector<Candidate> candidates;
   for (const auto& g : sections[0]->genes) candidates.push_back({g});
   int64_t spots = 0;
@@ -73,7 +80,8 @@ Panel most_variable(const std::vector<const Section*>& sections, int64_t count) 
   }
   std::erase_if(candidates, [](const Candidate& c) { return !c.common; });
   if (int64_t(candidates.size()) < count)
-    fail(Exit::data, "genes: {} genes are found in at least 10 % of the spots of every training section, expected {}; lower --genes", candidates.size(), count);
+    fail(Exit::data, "genes: {} genes are found in at least 10 % of the spots of every training section, expected {}; lower --genes",
+         candidates.size(), count);
   auto variance = [&](const Candidate& c) { return c.squares / double(spots) - c.sum / double(spots) * (c.sum / double(spots)); };
   std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
     double va = variance(a), vb = variance(b);
@@ -82,7 +90,8 @@ Panel most_variable(const std::vector<const Section*>& sections, int64_t count) 
   Panel panel;
   for (int64_t i = 0; i < count; i++) panel.genes.push_back(candidates[size_t(i)].gene);
   std::sort(panel.genes.begin(), panel.genes.end());
-  panel.from = fmt::format("the {} most variable of {} genes found in at least 10 % of the spots of every training section", count, candidates.size());
+  panel.from = fmt::format("the {} most variable of {} genes found in at least 10 % of the spots of every training section", count,
+                           candidates.size());
   return panel;
 }
 

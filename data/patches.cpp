@@ -13,7 +13,10 @@ namespace {
 
 /// Linear resampling of `side` samples to `size`: out[o] = sum of weight * in[first + k].
 struct Filter {
-  struct Taps { int64_t first; std::vector<float> weight; };
+  struct Taps {
+    int64_t first;
+    std::vector<float> weight;
+  };
   std::vector<Taps> taps;  // by output sample
 
   Filter(int64_t side, int size) {
@@ -40,7 +43,8 @@ struct Open {
 
 class Cutter {
  public:
-  Cutter(int64_t side, int size, int64_t width) : side_(side), size_(size), width_(width), filter_(side, size), line_(size_t(size) * 3), bytes_(size_t(size) * size_t(size) * 3) {}
+  Cutter(int64_t side, int size, int64_t width)
+      : side_(side), size_(size), width_(width), filter_(side, size), line_(size_t(size) * 3), bytes_(size_t(size) * size_t(size) * 3) {}
 
   /// Adds the image row (null: outside, white) at height y to the patch.
   void add(Open& p, const uint8_t* row, int64_t y) {
@@ -57,7 +61,8 @@ class Cutter {
           r += w * 255, g += w * 255, b += w * 255;
         }
       }
-      line_[size_t(3 * o)] = r, line_[size_t(3 * o + 1)] = g, line_[size_t(3 * o + 2)] = b;
+      const size_t at = 3 * size_t(o);
+      line_[at] = r, line_[at + 1] = g, line_[at + 2] = b;
     }
     const int64_t j = y - p.top;
     for (int o = 0; o < size_; o++) {
@@ -86,11 +91,13 @@ class Cutter {
 
 int64_t patch_side(const Section& s, const PatchSpec& spec) {
   if (!(s.mpp > 0))
-    fail(Exit::data, "{}: no microns per pixel: tried --mpp, the manifest and the spot pitch; pass --mpp or --spot-pitch", s.source.image.empty() ? s.sample() : s.source.image);
+    fail(Exit::data, "{}: no microns per pixel: tried --mpp, the manifest and the spot pitch; pass --mpp or --spot-pitch",
+         s.source.image.empty() ? s.sample() : s.source.image);
   return std::max<int64_t>(1, std::llround(spec.microns / s.mpp));
 }
 
-void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size, const std::function<void(int64_t, const uint8_t*)>& sink) {
+void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size,
+                 const std::function<void(int64_t, const uint8_t*)>& sink) {
   ImageReader reader(image);
   const int64_t width = reader.width(), height = reader.height();
   Cutter cutter(side, size, width);
@@ -123,7 +130,8 @@ void cut_patches(const std::string& image, std::span<const double> xy, int64_t s
 std::vector<uint8_t> cut_patches(const Section& s, const PatchSpec& spec) {
   const size_t bytes = size_t(spec.size) * size_t(spec.size) * 3;
   std::vector<uint8_t> all(size_t(s.size()) * bytes);
-  cut_patches(s.source.image, s.xy, patch_side(s, spec), spec.size, [&](int64_t i, const uint8_t* rgb) { std::copy_n(rgb, bytes, all.begin() + i * int64_t(bytes)); });
+  cut_patches(s.source.image, s.xy, patch_side(s, spec), spec.size,
+              [&](int64_t i, const uint8_t* rgb) { std::copy_n(rgb, bytes, all.begin() + i * int64_t(bytes)); });
   return all;
 }
 
@@ -138,7 +146,8 @@ void check_coordinates(const Section& s, std::vector<std::string>& warnings) {
   };
   if (int64_t n = outside(0, 1); n > 0) {
     std::string found = fmt::format("{} of {} spots outside the {} x {} pixels of the image", n, s.size(), s.width, s.height);
-    if (n * 100 > s.size()) fail(Exit::data, "{}: {}, expected at most 1 %{}", s.source.spots, found, outside(1, 0) < n ? "; swapped axes fit better" : "");
+    if (n * 100 > s.size())
+      fail(Exit::data, "{}: {}, expected at most 1 %{}", s.source.spots, found, outside(1, 0) < n ? "; swapped axes fit better" : "");
     warnings.push_back(fmt::format("{}: {}: their patches are partly or wholly white", s.sample(), found));
   }
   std::vector<std::pair<double, double>> places;

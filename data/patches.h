@@ -24,7 +24,8 @@ int64_t patch_side(const Section& section, const PatchSpec& spec);
 /// as wide as the reduction asks for, so nothing aliases; the square alone is read) and calls sink(i, rgb) once per point with
 /// size * size * 3 bytes, in order of the upper edges. Pixels outside the image are white. The image is decoded once, to its end.
 /// Same bytes whatever the number or order of the points. Throws what ImageReader throws.
-void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size, const std::function<void(int64_t, const uint8_t*)>& sink);
+void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size,
+                 const std::function<void(int64_t, const uint8_t*)>& sink);
 
 /// All patches of a section at once: (N, size, size, 3) bytes.
 std::vector<uint8_t> cut_patches(const Section& section, const PatchSpec& spec);

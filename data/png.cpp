@@ -32,7 +32,8 @@ uint8_t paeth(int a, int b, int c) {
 // A PNG is a signature and four chunks; written here because libpng would add nothing but its error jumps.
 void write_png(const std::string& path, const Image& image) {
   const int64_t bytes = image.width * 3;
-  check(image.width > 0 && image.height > 0 && int64_t(image.rgb.size()) == bytes * image.height, "{}: {} bytes for {} x {} pixels", path, image.rgb.size(), image.width, image.height);
+  check(image.width > 0 && image.height > 0 && int64_t(image.rgb.size()) == bytes * image.height, "{}: {} bytes for {} x {} pixels", path,
+        image.rgb.size(), image.width, image.height);
   std::string raw;
   raw.reserve(size_t((bytes + 1) * image.height));
   for (int64_t y = 0; y < image.height; y++) {
@@ -46,7 +47,8 @@ void write_png(const std::string& path, const Image& image) {
   }
   uLongf size = compressBound(uLong(raw.size()));
   std::string packed(size, '\0');
-  check(compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(raw.data()), uLong(raw.size()), 6) == Z_OK, "{}: deflate failed", path);
+  check(compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(raw.data()), uLong(raw.size()), 6) == Z_OK,
+        "{}: deflate failed", path);
   packed.resize(size);
   std::string header = big_endian(uint32_t(image.width)) + big_endian(uint32_t(image.height)) + std::string("\x08\x02\0\0\0", 5);
   write_atomic(path, "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + chunk("IDAT", packed) + chunk("IEND", ""));

@@ -18,16 +18,16 @@ struct Source {
 
 struct Section {
   Source source;
-  int64_t width = 0, height = 0;   // pixels of the full-resolution image
-  double mpp = 0;                  // microns per pixel; 0: unknown
-  std::string mpp_from;            // where mpp comes from, for the report
+  int64_t width = 0, height = 0;  // pixels of the full-resolution image
+  double mpp = 0;                 // microns per pixel; 0: unknown
+  std::string mpp_from;           // where mpp comes from, for the report
 
   std::vector<std::string> spots;  // barcodes, N, unique
   std::vector<double> xy;          // (N, 2) pixels in the full-resolution image: column, row
   std::vector<std::string> genes;  // G, unique
   std::vector<float> counts;       // (N, G) row-major: molecules per spot and gene
   int64_t feature_dim = 0;
-  std::vector<float> features;     // (N, feature_dim): precomputed features; empty if there are none
+  std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
 
   [[nodiscard]] const std::string& sample() const { return source.sample; }
   [[nodiscard]] Split split() const { return source.split; }

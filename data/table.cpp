@@ -50,14 +50,16 @@ int Table::find(std::string_view column) const {
 
 size_t Table::column(std::string_view name) const {
   int c = find(name);
-  if (c < 0) fail(Exit::data, "{}: line 1: no column '{}', expected one; the nearest is {}", lines_.name(), name, shown(nearest(name, header_)));
+  if (c < 0)
+    fail(Exit::data, "{}: line 1: no column '{}', expected one; the nearest is {}", lines_.name(), name, shown(nearest(name, header_)));
   return size_t(c);
 }
 
 double Table::number(size_t column) const {
   std::string_view s = cell(column);
   auto x = parse_number(s);
-  if (!x) refuse(column, shown(s) + (s.find(',') == std::string_view::npos ? ", expected a number" : ", expected a number with a decimal point"));
+  if (!x)
+    refuse(column, shown(s) + (s.find(',') == std::string_view::npos ? ", expected a number" : ", expected a number with a decimal point"));
   return *x;
 }
 

@@ -14,7 +14,7 @@ constexpr int kBlock = 32;
 /// -ln((v + 1) / 256) for each byte.
 const std::array<float, 256>& density_table() {
   static const std::array<float, 256> table = [] {
-    std::array<float, 256> t;
+    std::array<float, 256> t{};
     for (int v = 0; v < 256; v++) t[size_t(v)] = float(-std::log((v + 1) / 256.0));
     return t;
   }();
@@ -58,13 +58,15 @@ Matrix stains() {
 
 }  // namespace
 
-TileSource::TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter) : size_(size), side_(side), jitter_(jitter) {
+TileSource::TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter)
+    : size_(size), side_(side), jitter_(jitter) {
   const auto largest = int64_t(std::ceil(side * std::exp(jitter.scale))) + 1;
   for (const auto& path : images) {
     images_.push_back(read_image(path));
     const Image& image = images_.back();
     if (image.width < largest || image.height < largest)
-      fail(Exit::data, "{}: header: {} x {} pixels, expected at least {} x {} for a tile", path, image.width, image.height, largest, largest);
+      fail(Exit::data, "{}: header: {} x {} pixels, expected at least {} x {} for a tile", path, image.width, image.height, largest,
+           largest);
     const size_t before = blocks_.size();
     for (int y = 0; y + kBlock <= image.height; y += kBlock)
       for (int x = 0; x + kBlock <= image.width; x += kBlock)
@@ -77,7 +79,7 @@ void TileSource::tile(const RandomKey& key, float* density) const {
   uint32_t words[16];
   for (uint32_t i = 0; i < 4; i++) {
     const Philox4 r = key.draw(i);
-    std::copy(r.v, r.v + 4, words + 4 * i);
+    std::copy(r.v, r.v + 4, words + size_t(4) * i);
   }
   auto signed_unit = [&](int i) { return 2.0 * double(uniform01(words[i])) - 1; };
   const Block& block = blocks_[size_t((uint64_t(words[0]) * blocks_.size()) >> 32)];
@@ -108,13 +110,15 @@ void TileSource::tile(const RandomKey& key, float* density) const {
     for (int u = 0; u < size_; u++) {
       float value[3] = {0, 0, 0};
       for (int k = 0; k < probes * probes; k++) {
-        const auto x = float(x0 + (u + (k % probes + 0.5) / probes) * step), y = float(y0 + (v + (k / probes + 0.5) / probes) * step);
+        const int across = k % probes, down = k / probes;
+        const auto x = float(x0 + (u + (across + 0.5) / probes) * step), y = float(y0 + (v + (down + 0.5) / probes) * step);
         const int column = int(x), row = int(y);
         const float fx = x - float(column), fy = y - float(row);
         const uint8_t* p = image.rgb.data() + (row * image.width + column) * 3;
         const uint8_t* q = p + image.width * 3;
         for (int c = 0; c < 3; c++)
-          value[c] += share * ((float(p[c]) * (1 - fx) + float(p[c + 3]) * fx) * (1 - fy) + (float(q[c]) * (1 - fx) + float(q[c + 3]) * fx) * fy);
+          value[c] +=
+              share * ((float(p[c]) * (1 - fx) + float(p[c + 3]) * fx) * (1 - fy) + (float(q[c]) * (1 - fx) + float(q[c + 3]) * fx) * fy);
       }
       double from[3];
       for (int c = 0; c < 3; c++) from[c] = double(table[size_t(value[c] + 0.5f)]);

@@ -18,9 +18,9 @@ struct TileJitter {
 
 class TileSource {
  public:
-  /// Tiles of size x size pixels from squares of `side` pixels. Reads the images (3 bytes per pixel stay in memory) and finds their tissue: blocks of 32 x 32 pixels that are coloured and
-  /// neither white nor black. Throws what read_image() throws, and Exit::data for an image without tissue or smaller than
-  /// the largest square.
+  /// Tiles of size x size pixels from squares of `side` pixels. Reads the images (3 bytes per pixel stay in memory) and finds their tissue:
+  /// blocks of 32 x 32 pixels that are coloured and neither white nor black. Throws what read_image() throws, and Exit::data for an image
+  /// without tissue or smaller than the largest square.
   TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter);
 
   /// A tile as optical density: size x size x 3, -ln((value + 1) / 256) per channel, about 0 (white) to 5.5 (black).
@@ -30,7 +30,10 @@ class TileSource {
   [[nodiscard]] int64_t blocks() const { return int64_t(blocks_.size()); }  // of tissue, in all images
 
  private:
-  struct Block { int image; int x, y; };  // upper left pixel
+  struct Block {
+    int image;
+    int x, y;
+  };  // upper left pixel
   int size_;
   double side_;
   TileJitter jitter_;

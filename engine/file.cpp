@@ -75,7 +75,8 @@ std::string_view sniff(std::string_view head) {
   if (head.starts_with("\x89HDF\r\n\x1a\n"sv)) return "an HDF5 file"sv;
   if (head.starts_with("\x89PNG\r\n\x1a\n"sv)) return "a PNG image"sv;
   if (head.starts_with("\xff\xd8\xff"sv)) return "a JPEG image"sv;
-  if (head.starts_with("II*\0"sv) || head.starts_with("MM\0*"sv) || head.starts_with("II+\0"sv) || head.starts_with("MM\0+"sv)) return "a TIFF image"sv;
+  if (head.starts_with("II*\0"sv) || head.starts_with("MM\0*"sv) || head.starts_with("II+\0"sv) || head.starts_with("MM\0+"sv))
+    return "a TIFF image"sv;
   size_t start = head.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos) return {};
   std::string word(head.substr(start, 14));
@@ -90,7 +91,8 @@ std::string folder_of(const std::string& path) {
 }
 
 FileWriter::FileWriter(const std::string& path, uint64_t bytes) : path_(path), partial_(path + ".partial"), expected_(bytes) {
-  struct stat opened {}, named {};
+  struct stat opened {
+  }, named{};
   if (::stat(path.c_str(), &named) == 0 && S_ISDIR(named.st_mode)) fail(Exit::create, "{}: a folder, expected a file name", path);
   // The lock is on the inode: between open and flock another writer may have renamed it, then start again.
   for (;;) {
@@ -155,7 +157,8 @@ void write_atomic(const std::string& path, std::string_view content) {
 void make_output_folder(const std::string& path) {
   std::error_code error;
   auto there = std::filesystem::status(path, error);
-  if (std::filesystem::exists(there) && !std::filesystem::is_directory(there)) fail(Exit::create, "{}: a file, expected an output folder", path);
+  if (std::filesystem::exists(there) && !std::filesystem::is_directory(there))
+    fail(Exit::create, "{}: a file, expected an output folder", path);
   std::filesystem::create_directories(path, error);
   if (error) fail(Exit::create, "{}: {}, expected an output folder", path, error.message());
   std::string probe = path + "/.stflow-probe";

@@ -21,7 +21,7 @@ constexpr uint32_t kRound[64] = {
 
 void Sha256::block(const unsigned char* p) {
   uint32_t w[64];
-  for (int i = 0; i < 16; i++)
+  for (size_t i = 0; i < 16; i++)
     w[i] = uint32_t(p[4 * i]) << 24 | uint32_t(p[4 * i + 1]) << 16 | uint32_t(p[4 * i + 2]) << 8 | uint32_t(p[4 * i + 3]);
   for (int i = 16; i < 64; i++) {
     uint32_t a = w[i - 15], b = w[i - 2];
@@ -55,9 +55,8 @@ void Sha256::add(const void* data, size_t bytes) {
 
 std::string Sha256::hex() {
   uint64_t bits = bytes_ * 8;
-  const unsigned char one = 0x80, zero = 0;
-  add(&one, 1);
-  while (bytes_ % 64 != 56) add(&zero, 1);
+  const unsigned char padding[64] = {0x80};
+  add(padding, 1 + (119 - bytes_ % 64) % 64);  // to 8 bytes before the end of a block
   unsigned char length[8];
   for (int i = 0; i < 8; i++) length[i] = static_cast<unsigned char>(bits >> (56 - 8 * i));
   add(length, 8);

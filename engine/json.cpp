@@ -40,7 +40,8 @@ class Builder {
   bool number_integer(Json::number_integer_t x) { return add(x); }
   bool number_unsigned(Json::number_unsigned_t x) { return add(x); }
   bool number_float(Json::number_float_t x, const std::string& token) {
-    if (token.find_first_of(".eE") == std::string::npos) refuse(offset() - int64_t(token.size()), "an integer beyond 64 bits, expected a smaller one");
+    if (token.find_first_of(".eE") == std::string::npos)
+      refuse(offset() - int64_t(token.size()), "an integer beyond 64 bits, expected a smaller one");
     return add(x);
   }
   bool string(std::string& x) { return add(std::move(x)); }

@@ -43,6 +43,9 @@ void ParameterSet::allocate(uint64_t seed) {
         case Init::zero: break;
         case Init::one: x = 1; break;
         case Init::fan_in: x = (2 * open01(r.v[0], r.v[1]) - 1) / std::sqrt(double(p.fan_in)); break;
+        case Init::xavier:
+          x = (2 * open01(r.v[0], r.v[1]) - 1) * std::sqrt(6.0 / (double(p.fan_in) + double(p.shape.size()) / double(p.fan_in)));
+          break;
         case Init::trunc_normal:
           do {  // Box-Muller; redraw beyond two standard deviations
             x = std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3]));

@@ -15,6 +15,7 @@ enum class Init {
   zero,
   one,
   fan_in,       // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for Linear weight and bias
+  xavier,       // U(-a, a), a = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio (2010); the masked autoencoder's
   trunc_normal  // N(0, 0.02) cut at two standard deviations: timm's ViT
 };
 
@@ -25,9 +26,9 @@ struct Parameter {
   DType type = DType::f32;
   Init init = Init::zero;
   int64_t fan_in = 1;
-  int64_t offset = -1;    // first element in the flat arrays
-  bool decays = false;    // weight decay applies (matrices only)
-  bool present = true;    // false: an optional layer that this model does not have
+  int64_t offset = -1;  // first element in the flat arrays
+  bool decays = false;  // weight decay applies (matrices only)
+  bool present = true;  // false: an optional layer that this model does not have
 };
 
 /// Owns every parameter of a model. Layers declare theirs in their constructors; allocate() then makes the memory.
@@ -41,11 +42,11 @@ class ParameterSet {
 
   [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
   [[nodiscard]] const Parameter* find(const std::string& name) const;
-  [[nodiscard]] int64_t size() const { return size_; }           // elements, alignment gaps included
-  [[nodiscard]] int64_t parameters() const;                      // elements the model has
+  [[nodiscard]] int64_t size() const { return size_; }  // elements, alignment gaps included
+  [[nodiscard]] int64_t parameters() const;             // elements the model has
   [[nodiscard]] DType type() const { return type_; }
   [[nodiscard]] const Tensor& values() const { return values_.tensor(); }
-  [[nodiscard]] const Tensor& grads() const { return grads_.tensor(); }   // size() + 1
+  [[nodiscard]] const Tensor& grads() const { return grads_.tensor(); }  // size() + 1
   /// The view of p in a flat array of this set's layout.
   [[nodiscard]] Tensor slice(const Tensor& flat, const Parameter& p) const;
   [[nodiscard]] Tensor value(const Parameter& p) const { return slice(values_.tensor(), p); }

@@ -18,8 +18,8 @@ struct Call {
   Context context;
   bool training = false;
   int inputs = 0;
-  Tensor in[kMaxInputs];    // a missing optional input has data == nullptr and size 0
-  Tensor din[kMaxInputs];   // data == nullptr where no gradient is wanted; backward ADDS into the others
+  Tensor in[kMaxInputs];   // a missing optional input has data == nullptr and size 0
+  Tensor din[kMaxInputs];  // data == nullptr where no gradient is wanted; backward ADDS into the others
   Tensor out, dout;
   void* saved = nullptr;     // written by forward, read by backward
   void* scratch = nullptr;   // this call's own

@@ -1,6 +1,7 @@
 // What an optimiser remembers, and how its learning rate moves. The arithmetic of a step is in ops/adamw.h.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "engine/module.h"
 
@@ -32,8 +33,9 @@ double ema_decay_at(double decay, int64_t step);
 /// First and second moments and the running mean of the weights: flat arrays in the layout of the parameters.
 struct OptimizerState {
   Array m, v;
-  Array ema;         // empty unless allocated with one
-  int64_t step = 0;  // updates done
+  Array ema;                        // empty unless allocated with one
+  int64_t step = 0;                 // updates done
+  std::vector<double> square_sums;  // memory of adamw_step(), no state
 
   /// Zero moments; the running mean starts at the parameters' values, which must be allocated. Forgets what was there.
   void allocate(const ParameterSet& params, bool with_ema);

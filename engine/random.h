@@ -14,7 +14,9 @@ namespace stflow {
 /// What a stream of random numbers is for; part of the counter, so that streams never meet.
 enum class Stream : uint32_t { init = 1, item = 2, time = 3, prior = 4, dropout = 5, augment = 6, mask = 7, split = 8, test = 99 };
 
-struct Philox4 { uint32_t v[4]; };
+struct Philox4 {
+  uint32_t v[4];
+};
 
 /// Ten rounds of Philox on counter c with key k.
 STFLOW_BOTH inline Philox4 philox(Philox4 c, uint32_t k0, uint32_t k1) {

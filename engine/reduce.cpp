@@ -8,7 +8,8 @@ namespace stflow {
 namespace {
 
 void add(const Tensor& to, const Tensor& from) {
-  check(to.size() == from.size() && to.type == from.type, "reduce: {} {} += {} {}", name_of(to.type), to.size(), name_of(from.type), from.size());
+  check(to.size() == from.size() && to.type == from.type, "reduce: {} {} += {} {}", name_of(to.type), to.size(), name_of(from.type),
+        from.size());
   by_type(to.type, [&](auto zero) {
     auto* a = to.as<decltype(zero)>();
     const auto* b = from.as<decltype(zero)>();

@@ -14,10 +14,14 @@ namespace stflow {
 namespace {
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own reader
-constexpr struct { Stored type; int bytes; const char* name; } kTypes[] = {
-    {Stored::f64, 8, "F64"}, {Stored::f32, 4, "F32"}, {Stored::f16, 2, "F16"}, {Stored::bf16, 2, "BF16"}, {Stored::i64, 8, "I64"},
-    {Stored::i32, 4, "I32"}, {Stored::i16, 2, "I16"}, {Stored::i8, 1, "I8"},   {Stored::u64, 8, "U64"},   {Stored::u32, 4, "U32"},
-    {Stored::u16, 2, "U16"}, {Stored::u8, 1, "U8"},   {Stored::boolean, 1, "BOOL"}};
+constexpr struct {
+  Stored type;
+  int bytes;
+  const char* name;
+} kTypes[] = {{Stored::f64, 8, "F64"},     {Stored::f32, 4, "F32"}, {Stored::f16, 2, "F16"}, {Stored::bf16, 2, "BF16"},
+              {Stored::i64, 8, "I64"},     {Stored::i32, 4, "I32"}, {Stored::i16, 2, "I16"}, {Stored::i8, 1, "I8"},
+              {Stored::u64, 8, "U64"},     {Stored::u32, 4, "U32"}, {Stored::u16, 2, "U16"}, {Stored::u8, 1, "U8"},
+              {Stored::boolean, 1, "BOOL"}};
 
 uint64_t little_endian(const unsigned char* p) {
   uint64_t x = 0;
@@ -32,7 +36,8 @@ std::string_view header_of(const FileView& file) {
   if (file.size() < 8) fail(Exit::data, "{}: byte 0: {} bytes in all, expected a header length of 8 bytes", file.path(), file.size());
   uint64_t n = little_endian(file.data());
   if (n > kMaxHeader) fail(Exit::data, "{}: byte 0: header of {} bytes, expected at most {}", file.path(), n, kMaxHeader);
-  if (n > file.size() - 8) fail(Exit::data, "{}: byte 0: header of {} bytes, expected at most the {} that follow: truncated?", file.path(), n, file.size() - 8);
+  if (n > file.size() - 8)
+    fail(Exit::data, "{}: byte 0: header of {} bytes, expected at most the {} that follow: truncated?", file.path(), n, file.size() - 8);
   if (n == 0 || file.data()[8] != '{') fail(Exit::data, "{}: byte 8: no '{{', expected a JSON header", file.path());
   return file.text().substr(8, n);
 }
@@ -59,7 +64,8 @@ struct EntryReader {
     t.name = name;
     const Json &dtype = member(entry, "dtype"), &shape = member(entry, "shape"), &offsets = member(entry, "data_offsets");
     if (entry.size() != 3) refuse("{} members, expected dtype, shape and data_offsets", entry.size());
-    const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& k) { return dtype.is_string() && dtype.get_ref<const std::string&>() == k.name; });
+    const auto* known = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                     [&](const auto& k) { return dtype.is_string() && dtype.get_ref<const std::string&>() == k.name; });
     if (known == std::end(kTypes)) refuse("dtype {}, expected F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 or BOOL", dtype.dump());
     t.type = known->type;
     if (!shape.is_array()) refuse("shape {}, expected an array", shape.dump());
@@ -71,7 +77,8 @@ struct EntryReader {
     if (__builtin_mul_overflow(t.size, bytes_of(t.type), &bytes)) refuse("shape {} overflows, expected fewer bytes", t.shape_text());
     if (!offsets.is_array() || offsets.size() != 2) refuse("data_offsets {}, expected two numbers", offsets.dump());
     int64_t begin = whole(offsets[0], "data_offsets with"), end = whole(offsets[1], "data_offsets with");
-    if (end < begin || end - begin != bytes) refuse("data_offsets {}, expected {} bytes for {} {}", offsets.dump(), bytes, name_of(t.type), t.shape_text());
+    if (end < begin || end - begin != bytes)
+      refuse("data_offsets {}, expected {} bytes for {} {}", offsets.dump(), bytes, name_of(t.type), t.shape_text());
     return {begin, end};
   }
 };
@@ -111,13 +118,15 @@ template <class T> void convert(const StoredTensor& t, T* out, const std::string
     each(t, [&](int64_t i, auto x) { out[i] = T(x); });
   } else {
     each(t, [&](int64_t i, auto x) {
-      bool fits;
+      bool fits = false;
       if constexpr (std::is_floating_point_v<decltype(x)>) {
-        fits = false;  // numbers of another kind are never rounded in silence
+        // numbers of another kind are never rounded in silence
       } else {
         fits = std::in_range<T>(x);
       }
-      if (!fits) fail(Exit::data, "{}: tensor '{}': element {} is {} ({}), expected an integer of {} bits", file, t.name, i, x, name_of(t.type), 8 * sizeof(T));
+      if (!fits)
+        fail(Exit::data, "{}: tensor '{}': element {} is {} ({}), expected an integer of {} bits", file, t.name, i, x, name_of(t.type),
+             8 * sizeof(T));
       out[i] = T(x);
     });
   }
@@ -147,7 +156,8 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
     if (name == "__metadata__") {
       if (!entry.is_object()) fail(Exit::data, "{}: byte {}: __metadata__ is no object, expected names with strings", path, places[name]);
       for (const auto& [key, value] : entry.items()) {
-        if (!value.is_string()) fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path, places[name], key, value.type_name());
+        if (!value.is_string())
+          fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path, places[name], key, value.type_name());
         metadata_[key] = value.get<std::string>();
       }
       continue;
@@ -155,7 +165,8 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
     StoredTensor t;
     auto range = EntryReader{path, places[name], name}.read(entry, t);
     if (range.second > data_bytes)
-      fail(Exit::data, "{}: byte {}: tensor '{}': ends at byte {}, expected at most {}: truncated?", path, places[name], name, data_at + range.second, file_.size());
+      fail(Exit::data, "{}: byte {}: tensor '{}': ends at byte {}, expected at most {}: truncated?", path, places[name], name,
+           data_at + range.second, file_.size());
     t.data = file_.data() + data_at + range.first;
     tensors_.push_back(std::move(t));
     ranges.push_back(range);
@@ -167,14 +178,15 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   std::vector<StoredTensor> sorted;
   for (size_t i : order) {
     if (ranges[i].first != end)
-      fail(Exit::data, "{}: byte {}: tensor '{}': data start at byte {} ({}), expected {}", path, places[tensors_[i].name], tensors_[i].name,
-           data_at + ranges[i].first, ranges[i].first > end ? "a hole" : "an overlap", data_at + end);
+      fail(Exit::data, "{}: byte {}: tensor '{}': data start at byte {} ({}), expected {}", path, places[tensors_[i].name],
+           tensors_[i].name, data_at + ranges[i].first, ranges[i].first > end ? "a hole" : "an overlap", data_at + end);
     end = ranges[i].second;
     index_[tensors_[i].name] = sorted.size();
     sorted.push_back(std::move(tensors_[i]));
   }
   tensors_ = std::move(sorted);
-  if (end != data_bytes) fail(Exit::data, "{}: byte {}: {} bytes after the last tensor, expected the end of the file", path, data_at + end, data_bytes - end);
+  if (end != data_bytes)
+    fail(Exit::data, "{}: byte {}: {} bytes after the last tensor, expected the end of the file", path, data_at + end, data_bytes - end);
 }
 
 const StoredTensor* SafeTensors::find(const std::string& name) const {

@@ -50,7 +50,8 @@ template <class F> void stream(const std::vector<OutTensor>& tensors, F sink) {
       if (t.value.size() > 0) sink(t.value.data, t.value.bytes());
       continue;
     }
-    for (int64_t i = 0; i < t.value.size(); i += kPiece) sink(buffer.data(), encode(t, i, std::min(i + kPiece, t.value.size()), buffer.data()));
+    for (int64_t i = 0; i < t.value.size(); i += kPiece)
+      sink(buffer.data(), encode(t, i, std::min(i + kPiece, t.value.size()), buffer.data()));
   }
 }
 
@@ -66,7 +67,8 @@ void write_safetensors(const std::string& path, std::vector<OutTensor> tensors, 
   int64_t at = 0;
   for (const auto& t : tensors) {
     bool integer = t.stored == Stored::i64 || t.stored == Stored::i32, floating = t.stored <= Stored::bf16;
-    check(t.value.type == DType::i32 ? integer : floating, "{}: {} cannot be stored as {}", t.name, name_of(t.value.type), name_of(t.stored));
+    check(t.value.type == DType::i32 ? integer : floating, "{}: {} cannot be stored as {}", t.name, name_of(t.value.type),
+          name_of(t.stored));
     check(!json.contains(t.name), "tensor {} written twice", t.name);
     Json& entry = json[t.name];
     entry["dtype"] = name_of(t.stored);
@@ -94,7 +96,8 @@ void SafeTensors::verify() const {
   std::string_view all = file_.text();
   std::string header(all.substr(0, all.size() - size_t(data_bytes_)));
   size_t place = header.find("\"sha256\":\"" + stored);
-  if (place == std::string::npos || stored.size() != 64) fail(Exit::data, "{}: __metadata__: sha256 '{}', expected 64 hexadecimal digits", path(), stored);
+  if (place == std::string::npos || stored.size() != 64)
+    fail(Exit::data, "{}: __metadata__: sha256 '{}', expected 64 hexadecimal digits", path(), stored);
   header.replace(place + 10, 64, kNoHash);
   Sha256 hash;
   hash.add(header), hash.add(all.substr(header.size()));

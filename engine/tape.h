@@ -25,6 +25,25 @@ struct Var {
   [[nodiscard]] DType type() const;
 };
 
+/// Up to kMaxInputs nodes, one per layer of a model: a list without the heap, so that recording a step asks for no memory.
+class Vars {
+ public:
+  void push_back(Var v) {
+    check(n_ < size_t(kMaxInputs), "vars: more than {}", kMaxInputs);
+    v_[n_++] = v;
+  }
+  [[nodiscard]] size_t size() const { return n_; }
+  [[nodiscard]] bool empty() const { return n_ == 0; }
+  Var operator[](size_t i) const { return v_[i]; }
+  [[nodiscard]] Var back() const { return v_[n_ - 1]; }
+  [[nodiscard]] const Var* begin() const { return v_; }
+  [[nodiscard]] const Var* end() const { return v_ + n_; }
+
+ private:
+  Var v_[kMaxInputs];
+  size_t n_ = 0;
+};
+
 /// Use: record (input, param, ops), plan(), bind(), forward(), backward(); reset() keeps all capacity for the next item.
 class Tape {
  public:
@@ -76,7 +95,7 @@ class Tape {
   struct Node {
     const Op* op = nullptr;
     const char* layer = "";
-    int in[kMaxInputs];
+    int in[kMaxInputs] = {};
     int inputs = 0;
     Tensor value, grad;
     bool wants_grad = false;
@@ -85,7 +104,13 @@ class Tape {
     size_t saved = 0, scratch = 0, back_scratch = 0, prepared = 0;
     int first_reader = -1;
   };
-  struct Life { int node; int kind; size_t bytes; int born, dies; size_t at; };
+  struct Life {
+    int node;
+    int kind;
+    size_t bytes;
+    int born, dies;
+    size_t at;
+  };
 
   Var add(const Op* op, const Var* in, int n);
   void* op_memory(size_t bytes, size_t align);
@@ -99,7 +124,10 @@ class Tape {
   std::vector<Life> lives_;
   std::vector<int> order_;
   std::vector<unsigned char> born_;
-  struct Chunk { unsigned char* data; size_t size; };
+  struct Chunk {
+    unsigned char* data;
+    size_t size;
+  };
   std::vector<Chunk> chunks_;  // op objects
   size_t chunk_ = 0, chunk_used_ = 0;
   size_t arena_bytes_ = 0;

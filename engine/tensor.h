@@ -55,8 +55,8 @@ struct Tensor {
 
   [[nodiscard]] int64_t size() const { return shape.size(); }
   [[nodiscard]] size_t bytes() const { return size_t(size()) * bytes_of(type); }
-  [[nodiscard]] int64_t cols() const { return shape[-1]; }                                   // last dimension
-  [[nodiscard]] int64_t rows() const { return cols() == 0 ? 0 : size() / cols(); }           // all the others
+  [[nodiscard]] int64_t cols() const { return shape[-1]; }                          // last dimension
+  [[nodiscard]] int64_t rows() const { return cols() == 0 ? 0 : size() / cols(); }  // all the others
   /// The elements as T; T must be the tensor's type.
   template <class T> [[nodiscard]] T* as() const { return static_cast<T*>(data); }
 };

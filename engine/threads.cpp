@@ -138,11 +138,12 @@ void detail::parallel(int64_t pieces, void (*run)(void*, int64_t), void* state) 
   std::lock_guard lock(pool_mutex);
   Pool& p = the_pool();
   Pool::inside = true;
-  struct Leave { ~Leave() { Pool::inside = false; } } leave;
+  struct Leave {
+    ~Leave() { Pool::inside = false; }
+  } leave;
   if (p.size() == 1)
     for (int64_t i = 0; i < pieces; i++) run(state, i);
-  else
-    p.run(pieces, run, state);
+  else p.run(pieces, run, state);
 }
 
 }  // namespace stflow

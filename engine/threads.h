@@ -19,7 +19,10 @@ void parallel(int64_t pieces, void (*run)(void*, int64_t), void* state);
 template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
   if (grain < 1) grain = 1;
-  struct State { F& f; int64_t n, grain; } state{f, n, grain};
+  struct State {
+    F& f;
+    int64_t n, grain;
+  } state{f, n, grain};
   int64_t pieces = (n + grain - 1) / grain;
   auto run = [](void* p, int64_t i) {
     auto& s = *static_cast<State*>(p);

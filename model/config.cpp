@@ -118,7 +118,8 @@ ModelConfig config_from_json(const Json& j, const std::string& file) {
   read(j, file, "expert", c.expert);
   read(j, file, "n_sample_steps", c.sample_steps);
   read(j, file, "members", c.members);
-  if (c.members < 1 || c.members > kMostMembers) fail(Exit::data, "{}: config: 'members' is {}, expected 1 to {}", file, c.members, kMostMembers);
+  if (c.members < 1 || c.members > kMostMembers)
+    fail(Exit::data, "{}: config: 'members' is {}, expected 1 to {}", file, c.members, kMostMembers);
   read(j, file, "samples", c.samples);
   c.solver = read_word(j, file, "solver", "euler", "heun") ? Solver::euler : Solver::heun;
   read(j, file, "seed", c.seed);

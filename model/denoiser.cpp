@@ -34,7 +34,8 @@ Denoiser::Denoiser(ParameterSet& set, const DenoiserConfig& c) : config_(c) {
   if (c.features < 1 || c.genes < 1 || c.layers < 1 || c.layers > kMaxInputs || c.heads < 1 || c.hidden % c.heads || c.pairwise % c.heads ||
       c.hidden % 2 || c.pairwise % 2)
     fail(Exit::usage,
-         "denoiser: features {}, genes {}, layers {}, heads {}, hidden {}, pairwise {}, expected 1 to {} layers and even widths that heads divide",
+         "denoiser: features {}, genes {}, layers {}, heads {}, hidden {}, pairwise {}, expected 1 to {} layers and even widths that heads "
+         "divide",
          c.features, c.genes, c.layers, c.heads, c.hidden, c.pairwise, kMaxInputs);
   const int64_t d = c.hidden, e = c.pairwise;
   image_ = Linear(set, "image_transform", c.features, d);
@@ -66,13 +67,15 @@ Denoiser::Slide Denoiser::slide(Var features, Var frames, Dropouts& dropouts) co
     const GatedMlp& m = b.edge;
     // The output's dropout is drawn per frame, so in training fc2 runs on every frame; otherwise once, on their mean.
     const Dropout inner = dropouts(config_.dropout), outer = dropouts(config_.dropout);
-    Var h = edge_hidden(frames, t.param(m.fc1.weight), t.param(m.fc1.bias), t.param(m.norm.weight), t.param(m.norm.bias), !outer.active(), inner);
+    Var h = edge_hidden(frames, t.param(m.fc1.weight), t.param(m.fc1.bias), t.param(m.norm.weight), t.param(m.norm.bias), !outer.active(),
+                        inner);
     s.edges.push_back(outer.active() ? frame_mean(m.fc2(h), outer) : m.fc2(h));
   }
   return s;
 }
 
-Var Denoiser::attention(const SpatialBlock& b, Var tokens, Var genes, Var edges, const Graph& graph, Dropouts& dropouts, Output& out) const {
+Var Denoiser::attention(const SpatialBlock& b, Var tokens, Var genes, Var edges, const Graph& graph, Dropouts& dropouts,
+                        Output& out) const {
   Tape& t = *tokens.tape;
   const DenoiserConfig& c = config_;
   const int64_t n = tokens.shape()[0], d = c.hidden, head = d / c.heads, edge_head = c.pairwise / c.heads, packed = d;

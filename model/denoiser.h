@@ -59,7 +59,7 @@ class Denoiser {
   /// layer, averaged over the sign frames. Computed once for all evaluations and samples of a slide.
   struct Slide {
     Var tokens;
-    std::vector<Var> edges;
+    Vars edges;
   };
   /// features (n, F); frames (n, k, F', 3) from frame averaging.
   Slide slide(Var features, Var frames, Dropouts& dropouts) const;
@@ -67,7 +67,7 @@ class Denoiser {
   /// Every quantity that golden files name.
   struct Output {
     Var prediction, time;  // (n, G), (1, d)
-    std::vector<Var> tokens, genes, attention, scores;
+    Vars tokens, genes, attention, scores;
   };
   /// genes = Y_t (n, G), time (1). The prediction is the mean over layers of the gene heads. `graph` must outlive the program.
   Output step(Var genes, Var time, const Slide& slide, const Graph& graph, Dropouts& dropouts) const;

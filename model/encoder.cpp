@@ -79,7 +79,8 @@ Encoder::Encoder(const std::string& path, Context context) {
   program_->ready(digest(path));
 }
 
-Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context context) : program_(std::make_unique<Program>(config, microns, context)) {
+Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context context)
+    : program_(std::make_unique<Program>(config, microns, context)) {
   program_->set.allocate(seed);
   program_->ready(fmt::format("random:{}", seed));
 }

@@ -20,10 +20,10 @@ class Encoder {
   ~Encoder();
 
   [[nodiscard]] const VitConfig& config() const;
-  [[nodiscard]] int64_t dim() const;       // features per patch
-  [[nodiscard]] int size() const;          // pixels of a patch
-  [[nodiscard]] double microns() const;    // its side in tissue; 0 if the file does not say
-  [[nodiscard]] int64_t batch() const;     // images that are computed together
+  [[nodiscard]] int64_t dim() const;     // features per patch
+  [[nodiscard]] int size() const;        // pixels of a patch
+  [[nodiscard]] double microns() const;  // its side in tissue; 0 if the file does not say
+  [[nodiscard]] int64_t batch() const;   // images that are computed together
   /// What two encoders must share for their features to be the same: for cache keys and model files. "weights" is the SHA-256
   /// of the checkpoint's bytes or "random:<seed>"; sizes, pooling and pixel scale beside it.
   [[nodiscard]] const std::map<std::string, std::string>& identity() const;

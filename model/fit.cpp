@@ -14,7 +14,8 @@ struct Fit::Stage {
   std::vector<TrainingSlide> slides;
   std::unique_ptr<Trainer> trainer;  // of the member in training
 
-  Stage(const ModelConfig& config, const std::vector<std::string>& genes, const std::vector<const Slide*>& train, double lambda, uint64_t seed)
+  Stage(const ModelConfig& config, const std::vector<std::string>& genes, const std::vector<const Slide*>& train, double lambda,
+        uint64_t seed)
       : model([&] {
           ModelConfig c = config;
           c.seed = seed;
@@ -42,7 +43,8 @@ struct Fit::Stage {
     }
     if (config.expert) {
       std::vector<float> x, y;
-      for (const TrainingSlide& s : slides) x.insert(x.end(), s.inputs.begin(), s.inputs.end()), y.insert(y.end(), s.targets.begin(), s.targets.end());
+      for (const TrainingSlide& s : slides)
+        x.insert(x.end(), s.inputs.begin(), s.inputs.end()), y.insert(y.end(), s.targets.begin(), s.targets.end());
       model.expert = fit_ridge(matrix(x, model.config.denoiser.features), matrix(y, width), lambda);
     }
   }

@@ -13,8 +13,8 @@ namespace stflow {
 
 /// A fold's held-out predictions, in log(1 + counts).
 struct FoldResult {
-  std::string held_out;                         // sample name(s)
-  std::vector<float> truth, denoiser, expert;   // (n, G)
+  std::string held_out;                        // sample name(s)
+  std::vector<float> truth, denoiser, expert;  // (n, G)
 };
 
 /// A checkpoint whose bytes are not what was written: the one before it may still be whole.
@@ -24,10 +24,10 @@ struct DamagedFile : Error {
 
 /// What the folds decided.
 struct Selection {
-  double lambda = 0;                     // penalty of the expert; 0 without one
-  double blend = 1;                      // share of the denoiser
-  double pearson = 0;                    // mean over folds of the mean over genes, at these values; NaN without folds
-  double expert = 0, denoiser = 0;       // the same for each part alone
+  double lambda = 0;                // penalty of the expert; 0 without one
+  double blend = 1;                 // share of the denoiser
+  double pearson = 0;               // mean over folds of the mean over genes, at these values; NaN without folds
+  double expert = 0, denoiser = 0;  // the same for each part alone
 };
 
 class Fit {

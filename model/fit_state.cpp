@@ -35,7 +35,8 @@ void Fit::save(const std::string& path) const {
   const OptimizerState& o = optimizer();
   std::vector<OutTensor> out{{"m", o.m}, {"v", o.v}};
   if (o.has_ema()) out.emplace_back("ema", o.ema);
-  for (int m = 0; m <= member(); m++) out.emplace_back("values" + std::to_string(m), current().parameters(m).values());  // later ones are untouched
+  for (int m = 0; m <= member(); m++)
+    out.emplace_back("values" + std::to_string(m), current().parameters(m).values());  // later ones are untouched
   for (size_t i = 0; i < results_.size(); i++) {
     const std::string fold = "fold" + std::to_string(i);
     out.emplace_back(fold + ".denoiser", view_of(results_[i].denoiser));
@@ -65,7 +66,8 @@ void Fit::load(const std::string& path) {
     if (!stored.contains(key) || stored[key] != value)
       fail(Exit::data, "{}: config: '{}' was {}, now {}; resume with the flags of the first run, or start a new one", path, key,
            stored.contains(key) ? stored[key].dump() : "absent", value.dump());
-  if (f.meta("data") != data_hash()) fail(Exit::data, "{}: data: the sections, features or genes differ from those of this checkpoint", path);
+  if (f.meta("data") != data_hash())
+    fail(Exit::data, "{}: data: the sections, features or genes differ from those of this checkpoint", path);
   auto number = [&](const char* key, int64_t most) {
     const Json j = parse_json(f.meta(key), path);
     if (!j.is_number_integer() || j.get<int64_t>() < 0 || j.get<int64_t>() > most)

@@ -40,7 +40,9 @@ struct Stack {
 
 }  // namespace
 
-Tensor matrix(const std::vector<float>& v, int64_t cols) { return {const_cast<float*>(v.data()), {int64_t(v.size()) / cols, cols}, DType::f32}; }
+Tensor matrix(const std::vector<float>& v, int64_t cols) {
+  return {const_cast<float*>(v.data()), {int64_t(v.size()) / cols, cols}, DType::f32};
+}
 
 Folds::Folds(const std::vector<Slide>& train, const std::vector<Slide>& val) {
   if (!val.empty()) {

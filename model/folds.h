@@ -17,7 +17,7 @@ struct Fold {
 struct Folds {
   std::vector<Slide> blocks;  // of a lone section
   std::vector<Fold> folds;
-  bool validation = false;    // the one fold's held-out slides are not training slides
+  bool validation = false;  // the one fold's held-out slides are not training slides
 
   /// All slides must stay.
   Folds(const std::vector<Slide>& train, const std::vector<Slide>& val);

@@ -41,7 +41,8 @@ struct Check {
   Tensor read(const std::string& name, Shape shape, DType as) {
     memory.emplace_back(shape, as);
     const std::vector<double> v = file.read<double>(name);
-    if (int64_t(v.size()) != shape.size()) fail(Exit::data, "{}: {}: {} numbers, expected shape {}", file.path(), name, v.size(), shape.text());
+    if (int64_t(v.size()) != shape.size())
+      fail(Exit::data, "{}: {}: {} numbers, expected shape {}", file.path(), name, v.size(), shape.text());
     const Tensor t = memory.back();
     by_type(as, [&](auto zero) {
       for (size_t i = 0; i < v.size(); i++) t.as<decltype(zero)>()[i] = decltype(zero)(v[i]);
@@ -106,7 +107,8 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
   load();
   const int64_t n = file.at("in.coords").size / 2;
   const Tensor coords = c.read("in.coords", {n, 2}, DType::f64), features = c.read("in.features", {n, config.features}, type);
-  const Tensor y1 = c.read("in.y1", {n, config.genes}, type), yt = c.read("in.yt", {n, config.genes}, type), time = c.read("in.t", {1}, type);
+  const Tensor y1 = c.read("in.y1", {n, config.genes}, type), yt = c.read("in.yt", {n, config.genes}, type),
+               time = c.read("in.t", {1}, type);
   Array rank({n}, DType::i32);
   for (int64_t i = 0; i < n; i++) rank.as<int32_t>()[i] = int32_t(i);
   Geometry geometry;

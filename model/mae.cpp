@@ -94,7 +94,7 @@ void MaeBatch::fill(int64_t i, const float* density, const RandomKey& key, const
 Mae::Mae(ParameterSet& set, const MaeConfig& c)
     : config(c),
       vit(set, c.vit),
-      embed(set, "decoder.embed", c.vit.dim, c.decoder_dim),
+      embed(set, "decoder.embed", c.vit.dim, c.decoder_dim, Init::xavier),
       mask_token(set.add("decoder.mask_token", {1, 1, c.decoder_dim}, Init::trunc_normal)),
       decoder_position(set.add("decoder.pos_embed", {1, c.vit.grid(), c.decoder_dim}, Init::zero)) {
   for (int64_t i = 0; i < c.decoder_depth; i++) {
@@ -102,10 +102,10 @@ Mae::Mae(ParameterSet& set, const MaeConfig& c)
     blocks.emplace_back(set, layer_names.back(), c.decoder_dim, c.decoder_heads, 4 * c.decoder_dim, false, false, c.vit.eps);
   }
   norm = LayerNorm(set, "decoder.norm", c.decoder_dim, c.vit.eps);
-  pixels_head = Linear(set, "decoder.pixels", c.decoder_dim, 3 * c.vit.patch * c.vit.patch);
-  hidden_head = Linear(set, "decoder.hidden", c.decoder_dim, kPatchStatistics);
-  own_head = Linear(set, "decoder.own", c.vit.dim, kPatchStatistics);
-  tile_head = Linear(set, "decoder.tile", c.vit.dim, kTileStatistics);
+  pixels_head = Linear(set, "decoder.pixels", c.decoder_dim, 3 * c.vit.patch * c.vit.patch, Init::xavier);
+  hidden_head = Linear(set, "decoder.hidden", c.decoder_dim, kPatchStatistics, Init::xavier);
+  own_head = Linear(set, "decoder.own", c.vit.dim, kPatchStatistics, Init::xavier);
+  tile_head = Linear(set, "decoder.tile", c.vit.dim, kTileStatistics, Init::xavier);
 }
 
 void Mae::set_positions(const ParameterSet& set) const {

@@ -40,10 +40,10 @@ class MaeBatch {
   friend struct Mae;
   MaeConfig config_;
   int64_t images_;
-  Array patches_;                 // (images, visible, 3 patch^2), normalised as the encoder wants it
-  Array cells_, order_;           // (images, visible), (images, grid)
-  Array pixels_, hidden_;         // (images, 1 + grid, 3 patch^2 and kPatchStatistics): what the decoder has to tell
-  Array own_, tile_;              // (images, 1 + visible, kPatchStatistics), (images, kTileStatistics)
+  Array patches_;                                       // (images, visible, 3 patch^2), normalised as the encoder wants it
+  Array cells_, order_;                                 // (images, visible), (images, grid)
+  Array pixels_, hidden_;                               // (images, 1 + grid, 3 patch^2 and kPatchStatistics): what the decoder has to tell
+  Array own_, tile_;                                    // (images, 1 + visible, kPatchStatistics), (images, kTileStatistics)
   Array hidden_weight_, visible_weight_, tile_weight_;  // of the rows of the three
   Array zero_;
 };
@@ -62,7 +62,9 @@ struct Mae {
   /// Sine-cosine position embeddings (He et al.) as the start of both learned ones; after set.allocate().
   void set_positions(const ParameterSet& set) const;
 
-  struct Losses { Var total, pixels, hidden, own, tile; };  // scalars; total is the sum of the four
+  struct Losses {
+    Var total, pixels, hidden, own, tile;
+  };  // scalars; total is the sum of the four
   Losses losses(Tape& tape, const MaeBatch& batch) const;
 };
 

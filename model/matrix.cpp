@@ -40,8 +40,8 @@ void invert_block(const double* l, int64_t ldl, int64_t n, double* inverse) {
 
 }  // namespace
 
-void Product::operator()(const double* a, int64_t lda, int64_t m, const double* b, int64_t ldb, bool transposed, int64_t n, int64_t k, double* c,
-                         int64_t ldc, bool add) {
+void Product::operator()(const double* a, int64_t lda, int64_t m, const double* b, int64_t ldb, bool transposed, int64_t n, int64_t k,
+                         double* c, int64_t ldc, bool add) {
   packed_.reserve(size_t(packed_elements(n, k)) * sizeof(double));
   auto* packed = static_cast<double*>(packed_.data());
   Epilogue<double> epilogue;
@@ -83,7 +83,8 @@ void Cholesky::solve(double* b, int64_t columns) {
     std::copy_n(b + j * columns, size * columns, block.data());
     product_(inverse_.data() + j * kBlock, size, size, block.data(), columns, false, columns, size, b + j * columns, columns);
     for (int64_t i = 0; i < size * columns; i++) block[size_t(i)] = -b[j * columns + i];
-    if (rest > 0) product_(l_ + (j + size) * n_ + j, n_, rest, block.data(), columns, false, columns, size, b + (j + size) * columns, columns, true);
+    if (rest > 0)
+      product_(l_ + (j + size) * n_ + j, n_, rest, block.data(), columns, false, columns, size, b + (j + size) * columns, columns, true);
   }
   double turned[kBlock * kBlock];
   for (int64_t j = last; n_ > 0 && j >= 0; j -= kBlock) {  // L^T x = z

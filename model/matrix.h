@@ -12,8 +12,8 @@ namespace stflow {
 class Product {
  public:
   explicit Product(Context context = {}) : context_(context) {}
-  void operator()(const double* a, int64_t lda, int64_t m, const double* b, int64_t ldb, bool transposed, int64_t n, int64_t k, double* c, int64_t ldc,
-                  bool add = false);
+  void operator()(const double* a, int64_t lda, int64_t m, const double* b, int64_t ldb, bool transposed, int64_t n, int64_t k, double* c,
+                  int64_t ldc, bool add = false);
 
  private:
   Context context_;

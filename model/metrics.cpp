@@ -59,7 +59,8 @@ std::vector<double> ranks(const double* x, int64_t n) {
 }
 
 Scores score(const Tensor& prediction, const Tensor& truth, bool with_spearman) {
-  check(prediction.shape == truth.shape && truth.shape.rank == 2, "score: prediction {}, truth {}", prediction.shape.text(), truth.shape.text());
+  check(prediction.shape == truth.shape && truth.shape.rank == 2, "score: prediction {}, truth {}", prediction.shape.text(),
+        truth.shape.text());
   const int64_t n = truth.shape[0], genes = truth.cols();
   Scores s;
   s.pearson.resize(size_t(genes)), s.mse.resize(size_t(genes));

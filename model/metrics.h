@@ -10,12 +10,12 @@ namespace stflow {
 /// Scores over n spots and G genes. A gene whose truth or prediction is constant has no correlation: NaN, left out of the
 /// means and counted.
 struct Scores {
-  std::vector<double> pearson;   // of each gene, NaN where undefined
-  std::vector<double> spearman;  // the same on ranks (ties share their mean rank); empty unless asked for
-  std::vector<double> mse;       // mean squared error of each gene
+  std::vector<double> pearson;                 // of each gene, NaN where undefined
+  std::vector<double> spearman;                // the same on ranks (ties share their mean rank); empty unless asked for
+  std::vector<double> mse;                     // mean squared error of each gene
   double mean_pearson = 0, mean_spearman = 0;  // over the genes that have one; NaN if none has
   double mean_mse = 0;
-  int64_t undefined = 0;         // genes without a correlation
+  int64_t undefined = 0;  // genes without a correlation
 };
 
 /// prediction and truth (n, G), f32 or f64. Float64 inside, sums in the order of the spots.

@@ -22,13 +22,13 @@ class Predictor {
   explicit Predictor(ModelConfig config);
 
   ModelConfig config;
-  std::vector<std::string> genes;                // the panel, G names
-  std::map<std::string, std::string> encoder;    // identity of the features this model was trained on, compared by predict
+  std::vector<std::string> genes;              // the panel, G names
+  std::map<std::string, std::string> encoder;  // identity of the features this model was trained on, compared by predict
   FeaturePipeline pipeline;
-  Standardizer targets;                          // of log(1 + counts)
+  Standardizer targets;  // of log(1 + counts)
   Prior prior;
-  Ridge expert;                                  // on the pipeline's output, to scaled targets; empty without an expert
-  double blend = 1;                              // share of the denoiser in the prediction; 1 - blend is the expert's
+  Ridge expert;      // on the pipeline's output, to scaled targets; empty without an expert
+  double blend = 1;  // share of the denoiser in the prediction; 1 - blend is the expert's
 
   /// The weights of one member; all have the same layout, so the one denoiser runs on any.
   [[nodiscard]] ParameterSet& parameters(int member = 0) { return *parameters_[size_t(member)]; }

@@ -48,14 +48,14 @@ void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer&
       for (int64_t i = 0; i < n; i++)
         for (int64_t g = 0; g < genes_count; g++) {
           const Philox4 r = key.draw((uint64_t(rank.as<int32_t>()[i]) << 24) | uint64_t(g));
-          out[i * genes_count + g] = T(std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3])));
+          out[i * genes_count + g] =
+              T(std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3])));
         }
       return;
     }
     if (kind == PriorKind::zero)
       for (int64_t i = 0; i < y.size(); i++) out[i] = 0;
-    else
-      sample_zinb(genes, rank, key, true, y);
+    else sample_zinb(genes, rank, key, true, y);
     if (!targets.active()) return;
     for (int64_t i = 0; i < y.size(); i++) {
       const size_t g = size_t(i % genes_count);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "model/matrix.h"
@@ -9,6 +10,8 @@
 
 namespace stflow {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Rows [begin, end) of t as float64.
 std::vector<double> numbers(const Tensor& t, int64_t begin, int64_t end) {
@@ -49,11 +52,14 @@ std::vector<double> gather(const std::vector<double>& x, int64_t columns, const 
 class Regressions {
  public:
   Regressions(const Tensor& x, const Tensor& y) : n_(x.shape[0]), f_(x.cols()), g_(y.cols()), primal_(f_ < n_) {
-    check(x.shape.rank == 2 && y.shape.rank == 2 && y.shape[0] == n_ && n_ > 0, "ridge: features {}, targets {}", x.shape.text(), y.shape.text());
+    check(x.shape.rank == 2 && y.shape.rank == 2 && y.shape[0] == n_ && n_ > 0, "ridge: features {}, targets {}", x.shape.text(),
+          y.shape.text());
     x_ = numbers(x, 0, n_), y_ = numbers(y, 0, n_);
     for (const auto* v : {&x_, &y_})
       for (size_t i = 0; i < v->size(); i++)
-        if (!std::isfinite((*v)[i])) fail(Exit::data, "ridge: {} of row {} is {}, expected a finite number", v == &x_ ? "a feature" : "a target", i / (v->size() / size_t(n_)), (*v)[i]);
+        if (!std::isfinite((*v)[i]))
+          fail(Exit::data, "ridge: {} of row {} is {}, expected a finite number", v == &x_ ? "a feature" : "a target",
+               i / (v->size() / size_t(n_)), (*v)[i]);
     mean_x_ = centre(x_, n_, f_), mean_y_ = centre(y_, n_, g_);  // once for all, against cancellation
     const int64_t size = primal_ ? f_ : n_;
     gram_.resize(size_t(size * size));
@@ -107,7 +113,8 @@ class Regressions {
     const int64_t size = primal_ ? f_ : m_;
     work_ = system_;
     for (int64_t i = 0; i < size; i++) work_[size_t(i * size + i)] += penalty;
-    if (!cholesky_.factor(work_.data(), size)) fail(Exit::data, "ridge: the features' Gram matrix overflows, expected numbers of sane size");
+    if (!cholesky_.factor(work_.data(), size))
+      fail(Exit::data, "ridge: the features' Gram matrix overflows, expected numbers of sane size");
     auto solution = right_;
     cholesky_.solve(solution.data(), g_);
     if (primal_) return solution;
@@ -152,8 +159,8 @@ std::vector<int64_t> first(int64_t n) {
 
 void Ridge::predict(const Tensor& x, Tensor y) const {
   const int64_t n = x.shape[0];
-  check(x.shape == Shape{n, features} && y.shape == Shape{n, outputs}, "ridge: x {}, y {}, expected {} features, {} outputs", x.shape.text(), y.shape.text(),
-        features, outputs);
+  check(x.shape == Shape{n, features} && y.shape == Shape{n, outputs}, "ridge: x {}, y {}, expected {} features, {} outputs",
+        x.shape.text(), y.shape.text(), features, outputs);
   constexpr int64_t kRows = 1024;  // at a time, to bound the float64 copy
   Product product;
   std::vector<double> out(size_t(std::min(n, kRows) * outputs));
@@ -195,7 +202,8 @@ RidgeChoice choose_ridge(const Tensor& x, const Tensor& y, const Tensor& group, 
     Product product;
     for (double lambda : lambdas) {
       const auto weight = all.solve(lambda);
-      product(features.data(), all.features(), m, weight.data(), all.outputs(), false, all.outputs(), all.features(), predicted.data(), all.outputs());
+      product(features.data(), all.features(), m, weight.data(), all.outputs(), false, all.outputs(), all.features(), predicted.data(),
+              all.outputs());
       of_fold.push_back(score(view(predicted.data(), {m, all.outputs()}), view(truth.data(), {m, all.outputs()})).mean_pearson);
     }
     if (std::any_of(of_fold.begin(), of_fold.end(), [](double r) { return std::isnan(r); })) continue;
@@ -213,8 +221,8 @@ RidgeChoice choose_ridge(const Tensor& x, const Tensor& y, const Tensor& group, 
 
 std::vector<int32_t> spatial_blocks(const Tensor& coords, const Tensor& rank, int blocks) {
   const int64_t n = coords.shape[0];
-  check(coords.shape == Shape{n, 2} && rank.shape == Shape{n} && blocks > 0 && (blocks & (blocks - 1)) == 0, "spatial_blocks: {} into {}, expected a power of two",
-        coords.shape.text(), blocks);
+  check(coords.shape == Shape{n, 2} && rank.shape == Shape{n} && blocks > 0 && (blocks & (blocks - 1)) == 0,
+        "spatial_blocks: {} into {}, expected a power of two", coords.shape.text(), blocks);
   const auto* c = coords.as<double>();
   const auto* position = rank.as<int32_t>();
   auto order = first(n);
@@ -224,7 +232,7 @@ std::vector<int32_t> spatial_blocks(const Tensor& coords, const Tensor& rank, in
       for (int64_t i = begin; i < end; i++) block[size_t(order[size_t(i)])] = number;
       return;
     }
-    double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
+    double low[2] = {kInfinity, kInfinity}, high[2] = {-kInfinity, -kInfinity};
     for (int64_t i = begin; i < end; i++)
       for (int a = 0; a < 2; a++) {
         const double v = c[2 * order[size_t(i)] + a];

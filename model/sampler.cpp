@@ -19,8 +19,7 @@ void Sampler::set_slide(const Tensor& features, const Geometry& geometry) {
   const DType type = features.type;
   Dropouts none;
   slide_tape_.reset();
-  const Denoiser::Slide slide =
-      denoiser_.slide(slide_tape_.input(features), slide_tape_.input(geometry.frames().values), none);
+  const Denoiser::Slide slide = denoiser_.slide(slide_tape_.input(features), slide_tape_.input(geometry.frames().values), none);
   slide_bytes_ = slide_tape_.plan(false);
   slide_tape_.bind(slide_arena_, parameters_);
   slide_tape_.forward();

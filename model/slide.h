@@ -14,8 +14,8 @@ struct Slide {
   std::vector<double> xy;          // (n, 2) pixels
   std::vector<int32_t> rank;       // (n) position of each spot in barcode order (canonical_rank)
   int64_t dim = 0;
-  std::vector<float> features;     // (n, dim), as the encoder gives them
-  std::vector<float> counts;       // (n, G) raw counts of the panel; empty where nothing was measured
+  std::vector<float> features;  // (n, dim), as the encoder gives them
+  std::vector<float> counts;    // (n, G) raw counts of the panel; empty where nothing was measured
 
   [[nodiscard]] int64_t size() const { return int64_t(spots.size()); }
   [[nodiscard]] Tensor coords() const { return {const_cast<double*>(xy.data()), {size(), 2}, DType::f64}; }

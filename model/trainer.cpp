@@ -7,10 +7,19 @@
 
 namespace stflow {
 
-Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides, const GeometryConfig& geometry,
-                 const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed)
-    : denoiser_(denoiser), parameters_(parameters), slides_(slides), geometry_config_(geometry), prior_(prior), targets_(targets), config_(config),
-      seed_(seed), order_{int64_t(slides.size()), config.repeats, config.shuffle, seed}, sum_(parameters.grads().size(), DType::f32) {
+Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides,
+                 const GeometryConfig& geometry, const Prior& prior, const Standardizer& targets, const TrainingConfig& config,
+                 uint64_t seed)
+    : denoiser_(denoiser),
+      parameters_(parameters),
+      slides_(slides),
+      geometry_config_(geometry),
+      prior_(prior),
+      targets_(targets),
+      config_(config),
+      seed_(seed),
+      order_{int64_t(slides.size()), config.repeats, config.shuffle, seed},
+      sum_(parameters.grads().size(), DType::f32) {
   check(!slides.empty(), "trainer: no slides");
   optimizer_.allocate(parameters, config.adam.ema_decay > 0);
   size_t largest = 0;
@@ -28,7 +37,9 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
 const Item& Trainer::prepare(int slot) {
   const auto s = size_t(order_.slide_of(steps_done() * config_.batch + slot));
   if (config_.item == ItemLaw::whole) item_.set_whole(slides_[s], *geometries_[s]);
-  else item_.set_disc(slides_[s], *geometries_[s], geometry_config_, RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
+  else
+    item_.set_disc(slides_[s], *geometries_[s], geometry_config_,
+                   RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
   return item_;
 }
 
@@ -89,7 +100,11 @@ StepReport Trainer::step() {
 // Runs the step's items again with every op checked; the ops are deterministic, so the first fault shows itself.
 void Trainer::name_non_finite(double loss, double norm) {
   const int64_t step = steps_done() + 1;
-  tape_.check_finite(true);
+  struct Checked {
+    Tape& tape;
+    explicit Checked(Tape& t) : tape(t) { tape.check_finite(true); }
+    ~Checked() { tape.check_finite(false); }
+  } checked(tape_);
   for (int slot = 0; slot < config_.batch; slot++) {
     const int64_t slide = order_.slide_of(steps_done() * config_.batch + slot);
     try {

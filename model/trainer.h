@@ -14,19 +14,19 @@ namespace stflow {
 
 struct TrainingConfig {
   int64_t steps = 200;
-  int batch = 1;              // items (slots) of a step
+  int batch = 1;  // items (slots) of a step
   ItemLaw item = ItemLaw::whole;
-  int repeats = 1;            // items of one slide in a row
+  int repeats = 1;  // items of one slide in a row
   bool shuffle = true;
   AdamOptions adam{.lr = 2e-3, .ema_decay = 0.99};
-  double warmup = 0.1;        // share of the steps; 0: none
-  bool cosine = true;         // to 0 over the steps; false: constant
+  double warmup = 0.1;  // share of the steps; 0: none
+  bool cosine = true;   // to 0 over the steps; false: constant
 };
 
 /// What one step did.
 struct StepReport {
-  int64_t step = 0;           // counted from 1
-  double loss = 0;            // mean squared error per entry, in the targets' units
+  int64_t step = 0;  // counted from 1
+  double loss = 0;   // mean squared error per entry, in the targets' units
   double grad_norm = 0, lr = 0;
   int64_t spots = 0;
 };

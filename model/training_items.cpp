@@ -2,22 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace stflow {
 
-// Fisher-Yates on the slides of one pass; a pure function of (seed, pass).
+// Fisher-Yates on the slides of one pass, i = slides - 1 down to 1: a pure function of (seed, pass). Only one place is asked
+// for, so the swaps are undone from the last to the first, which shows where its slide came from.
 int64_t ItemOrder::slide_of(int64_t item) const {
-  const int64_t pass = item / per_pass(), place = item % per_pass() / repeats;
+  const int64_t pass = item / per_pass();
+  int64_t place = item % per_pass() / repeats;
   if (!shuffle) return place;
-  std::vector<int64_t> order(static_cast<size_t>(slides));
-  std::iota(order.begin(), order.end(), 0);
   const RandomKey key(seed, Stream::item, uint32_t(pass), 1);
-  for (int64_t i = slides - 1; i > 0; i--) {
+  for (int64_t i = 1; i < slides; i++) {
     const Philox4 r = key.draw(uint64_t(i));
-    std::swap(order[size_t(i)], order[size_t(((uint64_t(r.v[0]) << 32) | r.v[1]) % uint64_t(i + 1))]);
+    const auto other = int64_t(((uint64_t(r.v[0]) << 32) | r.v[1]) % uint64_t(i + 1));
+    if (place == i) place = other;
+    else if (place == other) place = i;
   }
-  return order[size_t(place)];
+  return place;
 }
 
 namespace {
@@ -47,7 +48,8 @@ void Item::set_disc(const TrainingSlide& s, const Geometry& slide_geometry, cons
   const int64_t centre = by_rank_[size_t(centre_rank)];
   distance_.resize(size_t(total));
   for (int64_t i = 0; i < total; i++) {
-    const double dx = slide.xy[size_t(2 * i)] - slide.xy[size_t(2 * centre)], dy = slide.xy[size_t(2 * i + 1)] - slide.xy[size_t(2 * centre + 1)];
+    const double dx = slide.xy[size_t(2 * i)] - slide.xy[size_t(2 * centre)],
+                 dy = slide.xy[size_t(2 * i + 1)] - slide.xy[size_t(2 * centre + 1)];
     distance_[size_t(i)] = dx * dx + dy * dy;
   }
   rows_ = by_rank_;
@@ -60,7 +62,8 @@ void Item::set_disc(const TrainingSlide& s, const Geometry& slide_geometry, cons
   std::sort(rows_.begin(), rows_.end(), [&](int64_t a, int64_t b) { return slide.rank[size_t(a)] < slide.rank[size_t(b)]; });
 
   const int64_t width = int64_t(s.inputs.size()) / total, genes = int64_t(s.targets.size()) / total;
-  input_memory_.resize(size_t(n * width)), target_memory_.resize(size_t(n * genes)), xy_.resize(size_t(2 * n)), rank_memory_.resize(size_t(n));
+  input_memory_.resize(size_t(n * width)), target_memory_.resize(size_t(n * genes)), xy_.resize(size_t(2 * n)),
+      rank_memory_.resize(size_t(n));
   for (int64_t i = 0; i < n; i++) {
     const int64_t row = rows_[size_t(i)];
     std::copy_n(s.inputs.begin() + row * width, width, input_memory_.begin() + i * width);

@@ -8,13 +8,14 @@
 
 namespace stflow {
 
-VitBlock::VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads_, int64_t hidden, bool swiglu_, bool layer_scale_, float eps)
+VitBlock::VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads_, int64_t hidden, bool swiglu_, bool layer_scale_,
+                   float eps)
     : norm1(set, name + ".norm1", dim, eps),
       norm2(set, name + ".norm2", dim, eps),
-      qkv(set, name + ".attn.qkv", dim, 3 * dim, Init::trunc_normal),
-      proj(set, name + ".attn.proj", dim, dim, Init::trunc_normal),
-      fc1(set, name + ".mlp.fc1", dim, swiglu_ ? 2 * hidden : hidden, Init::trunc_normal),
-      fc2(set, name + ".mlp.fc2", hidden, dim, Init::trunc_normal),
+      qkv(set, name + ".attn.qkv", dim, 3 * dim, Init::xavier),
+      proj(set, name + ".attn.proj", dim, dim, Init::xavier),
+      fc1(set, name + ".mlp.fc1", dim, swiglu_ ? 2 * hidden : hidden, Init::xavier),
+      fc2(set, name + ".mlp.fc2", hidden, dim, Init::xavier),
       heads(int(heads_)),
       swiglu(swiglu_),
       layer_scale(layer_scale_) {
@@ -34,7 +35,7 @@ Var VitBlock::operator()(Var x) const {
 
 Vit::Vit(ParameterSet& set, const VitConfig& c)
     : config(c),
-      proj_weight(set.add("patch_embed.proj.weight", {c.dim, 3, c.patch, c.patch}, Init::fan_in, 3 * c.patch * c.patch)),
+      proj_weight(set.add("patch_embed.proj.weight", {c.dim, 3, c.patch, c.patch}, Init::xavier, 3 * c.patch * c.patch)),
       proj_bias(set.add("patch_embed.proj.bias", {c.dim}, Init::zero)),
       cls_token(set.add("cls_token", {1, 1, c.dim}, Init::trunc_normal)) {
   if (c.registers) reg_token = set.add("reg_token", {1, c.registers, c.dim}, Init::trunc_normal);
@@ -52,7 +53,8 @@ Var Vit::tokens(Var patches, Var cells) const {
   flat.shape = {config.dim, 3 * config.patch * config.patch};
   tape.layer("patch_embed");
   Var x = linear(patches, tape.param(flat), tape.param(proj_bias));
-  x = assemble_tokens(x, tape.param(cls_token), config.registers ? tape.param(reg_token) : Var{}, tape.param(pos_embed), cells, config.grid());
+  x = assemble_tokens(x, tape.param(cls_token), config.registers ? tape.param(reg_token) : Var{}, tape.param(pos_embed), cells,
+                      config.grid());
   for (size_t i = 0; i < blocks.size(); i++) {
     tape.layer(layer_names[i].c_str());
     x = blocks[i](x);

@@ -14,12 +14,12 @@ namespace stflow {
 struct VitConfig {
   int64_t image = 224, patch = 16;  // pixels; square
   int64_t dim = 768, depth = 12, heads = 12;
-  int64_t hidden = 3072;            // width inside the MLP (with SwiGLU: after the gate)
-  bool swiglu = false;              // timm's SwiGLUPacked: fc1 gives 2 hidden, silu(first half) * second half
+  int64_t hidden = 3072;  // width inside the MLP (with SwiGLU: after the gate)
+  bool swiglu = false;    // timm's SwiGLUPacked: fc1 gives 2 hidden, silu(first half) * second half
   bool layer_scale = false;
   int64_t registers = 0;
-  int64_t placed = 1;               // prefix tokens that have a position embedding: 0 is timm's no_embed_class
-  float eps = 1e-6f;                // of every layer norm
+  int64_t placed = 1;  // prefix tokens that have a position embedding: 0 is timm's no_embed_class
+  float eps = 1e-6f;   // of every layer norm
   Pooling pooling = Pooling::cls;
   std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, std{0.229f, 0.224f, 0.225f};  // of pixels scaled to [0, 1]
 
@@ -44,21 +44,23 @@ struct VitBlock {
   int heads = 0;
   bool swiglu = false, layer_scale = false;
 
-  VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads, int64_t hidden, bool swiglu, bool layer_scale, float eps);
+  VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads, int64_t hidden, bool swiglu, bool layer_scale,
+           float eps);
   Var operator()(Var x) const;
 };
 
 struct Vit {
   VitConfig config;
-  Parameter proj_weight, proj_bias;         // patch_embed.proj, a convolution's (dim, 3, patch, patch)
+  Parameter proj_weight, proj_bias;           // patch_embed.proj, a convolution's (dim, 3, patch, patch)
   Parameter cls_token, reg_token, pos_embed;  // (1, 1, dim), (1, registers, dim), (1, placed + grid, dim)
   std::vector<VitBlock> blocks;
   LayerNorm norm;
-  std::vector<std::string> layer_names;     // "blocks.3", for error lines
+  std::vector<std::string> layer_names;  // "blocks.3", for error lines
 
   Vit(ParameterSet& set, const VitConfig& c);
 
-  /// Patches (images, n, 3 patch^2) as patchify() makes them -> normalised tokens (images, prefix + n, dim). `cells`: see assemble_tokens().
+  /// Patches (images, n, 3 patch^2) as patchify() makes them -> normalised tokens (images, prefix + n, dim). `cells`: see
+  /// assemble_tokens().
   [[nodiscard]] Var tokens(Var patches, Var cells = {}) const;
   /// Normalised pixels (images, image, image, 3) -> features (images, config.features()).
   [[nodiscard]] Var operator()(Var image) const;

@@ -22,13 +22,15 @@ std::vector<double> numbers(const SafeTensors& file, const std::string& key, siz
     if (error == std::errc() && std::isfinite(x)) list.push_back(x), at = next + (more ? 1 : 0);
   }
   if (list.size() != count || at != end)
-    fail(Exit::data, "{}: metadata: {} is '{}', expected {} number{}", file.path(), key, text, count, count == 1 ? "" : "s separated by commas");
+    fail(Exit::data, "{}: metadata: {} is '{}', expected {} number{}", file.path(), key, text, count,
+         count == 1 ? "" : "s separated by commas");
   return list;
 }
 
 int64_t positive(const SafeTensors& file, const std::string& key) {
   const double x = numbers(file, key, 1)[0];
-  if (x < 1 || x > 1e6 || x != std::floor(x)) fail(Exit::data, "{}: metadata: {} is {}, expected a whole number from 1 to 1000000", file.path(), key, x);
+  if (x < 1 || x > 1e6 || x != std::floor(x))
+    fail(Exit::data, "{}: metadata: {} is {}, expected a whole number from 1 to 1000000", file.path(), key, x);
   return int64_t(x);
 }
 
@@ -52,7 +54,8 @@ int64_t read_placed(const SafeTensors& file, VitConfig& c) {
   if (c.registers) choices.push_back(1 + c.registers);
   if (file.metadata().contains("no_embed_class")) {
     const std::string& word = file.meta("no_embed_class");
-    if (word != "true" && word != "false") fail(Exit::data, "{}: metadata: no_embed_class is '{}', expected true or false", file.path(), word);
+    if (word != "true" && word != "false")
+      fail(Exit::data, "{}: metadata: no_embed_class is '{}', expected true or false", file.path(), word);
     choices = {word == "true" ? 0 : 1 + c.registers};
   }
   std::erase_if(choices, [&](int64_t q) { return rows <= q || root(rows - q) < 0; });
@@ -69,7 +72,8 @@ VitConfig read_vit_config(const SafeTensors& file) {
   VitConfig c;
   const auto proj = shape_of(file, "patch_embed.proj.weight", 4);
   if (proj[1] != 3 || proj[2] != proj[3])
-    fail(Exit::data, "{}: patch_embed.proj.weight: shape {}, expected (dim, 3, patch, patch)", file.path(), file.at("patch_embed.proj.weight").shape_text());
+    fail(Exit::data, "{}: patch_embed.proj.weight: shape {}, expected (dim, 3, patch, patch)", file.path(),
+         file.at("patch_embed.proj.weight").shape_text());
   c.dim = proj[0], c.patch = proj[2];
   c.depth = 0;
   while (file.find(fmt::format("blocks.{}.norm1.weight", c.depth))) c.depth++;
@@ -87,7 +91,8 @@ VitConfig read_vit_config(const SafeTensors& file) {
   c.heads = positive(file, "num_heads");
   if (c.dim % c.heads) fail(Exit::data, "{}: metadata: num_heads is {}, expected a divisor of {}", file.path(), c.heads, c.dim);
   c.image = has("image_size") ? positive(file, "image_size") : native;
-  if (c.image % c.patch) fail(Exit::data, "{}: metadata: image_size is {}, expected a multiple of the patch size {}", file.path(), c.image, c.patch);
+  if (c.image % c.patch)
+    fail(Exit::data, "{}: metadata: image_size is {}, expected a multiple of the patch size {}", file.path(), c.image, c.patch);
   if (has("eps")) c.eps = float(numbers(file, "eps", 1)[0]);
   if (!(c.eps >= 0)) fail(Exit::data, "{}: metadata: eps is {}, expected a number >= 0", file.path(), c.eps);
   for (auto [key, target] : {std::pair{"mean", &c.mean}, {"std", &c.std}})
@@ -109,9 +114,12 @@ VitConfig read_vit_config(const SafeTensors& file) {
 
 std::map<std::string, std::string> vit_metadata(const VitConfig& c) {
   auto three = [](const std::array<float, 3>& a) { return fmt::format("{},{},{}", a[0], a[1], a[2]); };
-  std::map<std::string, std::string> m = {{"num_heads", std::to_string(c.heads)}, {"image_size", std::to_string(c.image)},
-                                          {"eps", fmt::format("{}", c.eps)},      {"pooling", text_of(c.pooling)},
-                                          {"mean", three(c.mean)},                {"std", three(c.std)}};
+  std::map<std::string, std::string> m = {{"num_heads", std::to_string(c.heads)},
+                                          {"image_size", std::to_string(c.image)},
+                                          {"eps", fmt::format("{}", c.eps)},
+                                          {"pooling", text_of(c.pooling)},
+                                          {"mean", three(c.mean)},
+                                          {"std", three(c.std)}};
   if (c.placed == 0 || c.placed == c.prefix()) m["no_embed_class"] = c.placed == 0 ? "true" : "false";
   return m;
 }
@@ -137,7 +145,8 @@ void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set) 
       continue;
     }
     if (side < 1 || file.at(p.name).shape[2] != vit.config.dim)
-      fail(Exit::data, "{}: pos_embed: shape {}, expected (1, {} + a square, {})", file.path(), file.at(p.name).shape_text(), prefix, vit.config.dim);
+      fail(Exit::data, "{}: pos_embed: shape {}, expected (1, {} + a square, {})", file.path(), file.at(p.name).shape_text(), prefix,
+           vit.config.dim);
     const auto moved = resample_position(file.read<float>(p.name), prefix, side, vit.config.side(), vit.config.dim);
     by_type(set.type(), [&](auto zero) { std::copy(moved.begin(), moved.end(), set.value(p).as<decltype(zero)>()); });
   }
@@ -155,7 +164,8 @@ std::vector<float> resample_position(const std::vector<float>& from, int64_t pre
   std::vector<double> weights(size_t(to_side * from_side), 0.0);
   for (int64_t i = 0; i < to_side; i++) {
     const double centre = ratio * (double(i) + 0.5);
-    const auto first = std::max<int64_t>(0, int64_t(centre - 2 * widen + 0.5)), last = std::min(from_side, int64_t(centre + 2 * widen + 0.5));
+    const auto first = std::max<int64_t>(0, int64_t(centre - 2 * widen + 0.5)),
+               last = std::min(from_side, int64_t(centre + 2 * widen + 0.5));
     double total = 0;
     for (int64_t j = first; j < last; j++) total += weights[size_t(i * from_side + j)] = cubic((double(j) - centre + 0.5) / widen);
     for (int64_t j = first; j < last; j++) weights[size_t(i * from_side + j)] /= total;

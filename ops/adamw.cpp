@@ -24,10 +24,12 @@ double tree_sum(std::vector<double>& x) {
 
 }  // namespace
 
-double adamw_step(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count, OptimizerState& state) {
+double adamw_step(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count,
+                  OptimizerState& state) {
   check(state.m.tensor().size() == params.size(), "adamw: state of {} elements for {}", state.m.tensor().size(), params.size());
   const Tensor grads = part(params.grads(), 0, params.size());
-  std::vector<double> partial(size_t((params.size() + kSquarePiece - 1) / kSquarePiece));
+  std::vector<double>& partial = state.square_sums;
+  partial.resize(size_t((params.size() + kSquarePiece - 1) / kSquarePiece));
   on(context, [&](auto b) { square_sums(b, grads, partial.data()); });
   const double norm = count > 0 ? std::sqrt(tree_sum(partial)) / count : std::numeric_limits<double>::quiet_NaN();
   if (!std::isfinite(norm)) return norm;
@@ -46,8 +48,8 @@ double adamw_step(const Context& context, const ParameterSet& params, const Adam
     AdamwStep own = s;
     own.decay = p.decays ? lr * o.weight_decay : 0;
     on(context, [&](auto b) {
-      adamw_update(b, own, part(grads, p.offset, n), part(params.values(), p.offset, n), part(state.m, p.offset, n), part(state.v, p.offset, n),
-                   part(state.ema, p.offset, n));
+      adamw_update(b, own, part(grads, p.offset, n), part(params.values(), p.offset, n), part(state.m, p.offset, n),
+                   part(state.v, p.offset, n), part(state.ema, p.offset, n));
     });
   });
   return norm;

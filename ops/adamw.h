@@ -12,16 +12,17 @@ namespace stflow {
 ///   m += (1 - b1) (g - m);  v = b2 v + (1 - b2) g^2
 ///   w -= lr decay w;  w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps);  ema += (1 - d) (w - ema)
 /// `lr` is this step's rate (options.lr times the schedule's factor). The same bits on every CPU and at any thread count.
-double adamw_step(const Context& context, const ParameterSet& params, const AdamOptions& options, double lr, double count, OptimizerState& state);
+double adamw_step(const Context& context, const ParameterSet& params, const AdamOptions& options, double lr, double count,
+                  OptimizerState& state);
 
 /// The constants of one step, as the kernel needs them.
 struct AdamwStep {
-  double scale;          // gradient = scale * stored
+  double scale;  // gradient = scale * stored
   double beta1, beta2;
-  double rate;           // lr / (1 - b1^t)
-  double root;           // 1 / sqrt(1 - b2^t)
-  double eps, decay;     // decay = lr * weight_decay
-  double ema;            // 1 - d; unused without a running mean
+  double rate;        // lr / (1 - b1^t)
+  double root;        // 1 / sqrt(1 - b2^t)
+  double eps, decay;  // decay = lr * weight_decay
+  double ema;         // 1 - d; unused without a running mean
 };
 
 /// Numbers per piece of a sum of squares.

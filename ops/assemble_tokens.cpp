@@ -13,10 +13,10 @@ struct AssembleTokens final : Op {
     const int64_t prefix = (cls.rank ? 1 : 0) + (reg.rank ? reg[1] : 0);
     check(x.rank == 3 && (!cls.rank || cls == Shape{1, 1, x[2]}) && (!reg.rank || (reg.rank == 3 && reg[2] == x[2])),
           "assemble_tokens: patches {}, class token {}, registers {}", x.text(), cls.text(), reg.text());
-    check(pos.rank == 3 && pos[2] == x[2] && pos[1] >= grid && pos[1] <= grid + prefix, "assemble_tokens: position {} for {} cells and {} prefix tokens",
-          pos.text(), grid, prefix);
-    check(cells.rank ? cells == Shape{x[0], x[1]} && in[4].type == DType::i32 : x[1] == grid, "assemble_tokens: cells {} for patches {} on a grid of {}",
-          cells.text(), x.text(), grid);
+    check(pos.rank == 3 && pos[2] == x[2] && pos[1] >= grid && pos[1] <= grid + prefix,
+          "assemble_tokens: position {} for {} cells and {} prefix tokens", pos.text(), grid, prefix);
+    check(cells.rank ? cells == Shape{x[0], x[1]} && in[4].type == DType::i32 : x[1] == grid,
+          "assemble_tokens: cells {} for patches {} on a grid of {}", cells.text(), x.text(), grid);
     return {nullptr, {x[0], prefix + x[1], x[2]}, in[0].type};
   }
   void forward(const Call& c) const override {

@@ -10,7 +10,8 @@ namespace stflow {
 /// `grid`: the number of cells. Cells must lie in [0, grid).
 Var assemble_tokens(Var patches, Var cls, Var registers, Var position, Var cells, int64_t grid);
 
-template <class B> void assemble_tokens_forward(B, Tensor patches, Tensor cls, Tensor registers, Tensor position, Tensor cells, int64_t grid, Tensor y);
+template <class B>
+void assemble_tokens_forward(B, Tensor patches, Tensor cls, Tensor registers, Tensor position, Tensor cells, int64_t grid, Tensor y);
 /// Adds into the gradients, any of which may be absent.
 template <class B>
 void assemble_tokens_backward(B, Tensor dy, Tensor cells, int64_t grid, Tensor dpatches, Tensor dcls, Tensor dregisters, Tensor dposition);

@@ -13,11 +13,11 @@ Var concat(std::span<const Var> x);
 /// Copies (or with `add` adds) `count` columns of x from column x_begin on to y from y_begin on. Both have the same rows.
 struct ColumnCopy {
   Tensor x;
-  int64_t x_begin, x_cols;
+  int64_t x_begin = 0, x_cols = 0;
   Tensor y;
-  int64_t y_begin, y_cols;
-  int64_t rows, count;
-  bool add;
+  int64_t y_begin = 0, y_cols = 0;
+  int64_t rows = 0, count = 0;
+  bool add = false;
 };
 template <class B> void copy_columns(B, const ColumnCopy& c);
 

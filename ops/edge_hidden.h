@@ -14,7 +14,7 @@ inline constexpr int64_t kEdgeWidth = 1024;
 
 struct EdgeHidden {
   Tensor frames, fc1_weight, fc1_bias, norm_weight, norm_bias;
-  bool mean;
+  bool mean = false;
   Dropout dropout;
   [[nodiscard]] int64_t half() const { return norm_weight.size(); }
   [[nodiscard]] int64_t edges() const { return frames.shape[0] * frames.shape[1]; }

@@ -13,11 +13,13 @@ struct EdgeScoreOp final : Op {
     const Shape &q = in[0].shape, &e = in[3].shape;
     const int64_t n = graph->n, k = graph->k, m2 = q[-1], heads = q[1], width = in[4].shape[-1];
     check(q == Shape{n, heads, m2} && in[1].shape == q && in[2].shape == Shape{n, m2} && m2 <= kScoreWidth,
-          "edge_score: query {}, key {}, gene {} on {} spots, expected (n, H, 2m <= {})", q.text(), in[1].shape.text(), in[2].shape.text(), n, kScoreWidth);
-    check(e == Shape{n, k, heads * width} && in[4].shape == Shape{m2, width}, "edge_score: edge {}, weight {}, expected (n, k, H D), (2m, D)",
-          e.text(), in[4].shape.text());
+          "edge_score: query {}, key {}, gene {} on {} spots, expected (n, H, 2m <= {})", q.text(), in[1].shape.text(), in[2].shape.text(),
+          n, kScoreWidth);
+    check(e == Shape{n, k, heads * width} && in[4].shape == Shape{m2, width},
+          "edge_score: edge {}, weight {}, expected (n, k, H D), (2m, D)", e.text(), in[4].shape.text());
     check(m2 * width <= kScoreWeight, "edge_score: weight {}, expected at most {} numbers", in[4].shape.text(), kScoreWeight);
-    check(in[5].size() == m2 / 2 && in[6].size() == m2 / 2 && in[7].size() == m2 / 2 && in[8].size() == 1, "edge_score: norm or fc2 of the wrong size");
+    check(in[5].size() == m2 / 2 && in[6].size() == m2 / 2 && in[7].size() == m2 / 2 && in[8].size() == 1,
+          "edge_score: norm or fc2 of the wrong size");
     return {nullptr, {n, k, heads}, in[0].type};
   }
   EdgeScore arguments(const Call& c) const {
@@ -41,8 +43,7 @@ struct EdgeScoreOp final : Op {
 
 Var edge_score(Var query, Var key, Var gene, Var edge, Var edge_weight, Var norm_weight, Var norm_bias, Var fc2_weight, Var fc2_bias,
                const Graph& graph, Dropout d) {
-  return query.tape->record(EdgeScoreOp(&graph, d),
-                            {query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias});
+  return query.tape->record(EdgeScoreOp(&graph, d), {query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias});
 }
 
 }  // namespace stflow

@@ -18,7 +18,7 @@ inline constexpr int64_t kScoreWidth = 1024, kScoreWeight = 64 * 1024;
 
 struct EdgeScore {
   Tensor query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias;
-  const Graph* graph;
+  const Graph* graph = nullptr;
   Dropout dropout;
   [[nodiscard]] int64_t half() const { return norm_weight.size(); }
   [[nodiscard]] int64_t heads() const { return query.shape[1]; }
@@ -30,7 +30,9 @@ struct EdgeScore {
 };
 
 /// Gradients of EdgeScore's tensors in their order; each may be absent.
-struct EdgeScoreGrads { Tensor query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias; };
+struct EdgeScoreGrads {
+  Tensor query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias;
+};
 
 template <class B> void edge_score_forward(B, const EdgeScore& a, Tensor y);
 /// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial().

@@ -10,7 +10,8 @@ struct FrameMean final : Op {
   const char* name() const override { return "frame_mean"; }
   Tensor infer(std::span<const Tensor> in) const override {
     const Shape& x = in[0].shape;
-    check(x.rank == 4 && x[2] * x[3] <= kFrameMeanNumbers, "frame_mean: {}, expected (n, k, F, e) with F e at most {}", x.text(), kFrameMeanNumbers);
+    check(x.rank == 4 && x[2] * x[3] <= kFrameMeanNumbers, "frame_mean: {}, expected (n, k, F, e) with F e at most {}", x.text(),
+          kFrameMeanNumbers);
     return {nullptr, {x[0], x[1], x[3]}, in[0].type};
   }
   void forward(const Call& c) const override {

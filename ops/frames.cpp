@@ -17,7 +17,9 @@ struct Axes {
   double ux = 1, uy = 0;  // major axis, of either sign
 };
 
-struct Offset { double x, y; };
+struct Offset {
+  double x, y;
+};
 
 Offset offset(const double* c, int64_t i, int64_t j) { return {c[2 * j] - c[2 * i], c[2 * j + 1] - c[2 * i + 1]}; }
 
@@ -58,7 +60,8 @@ void Frames::resize(int64_t n, int k, int frames, DType type) {
 
 void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames) {
   const int64_t n = graph.n, k = graph.k;
-  check(coords.shape == Shape{n, 2} && coords.type == DType::f64 && unit > 0, "frames: coordinates {} of {} spots, unit {}", coords.shape.text(), n, unit);
+  check(coords.shape == Shape{n, 2} && coords.type == DType::f64 && unit > 0, "frames: coordinates {} of {} spots, unit {}",
+        coords.shape.text(), n, unit);
   const auto* c = coords.as<double>();
   const auto* idx = graph.idx.as<int32_t>();
   const auto* distance = graph.distance.as<double>();

@@ -15,9 +15,9 @@ inline constexpr double kMinAnisotropy = 1e-6;
 
 /// What the edge network eats, in memory owned and reused.
 struct Frames {
-  Tensor values;            // (n, k, count, 3): [minor, major, distance] of the edge in each frame
-  int count = 4;            // frames of every edge; 8 when the mode is exact and some spot of the slide is degenerate
-  int64_t degenerate = 0;   // spots without defined axes; in mode reference their values are arbitrary
+  Tensor values;           // (n, k, count, 3): [minor, major, distance] of the edge in each frame
+  int count = 4;           // frames of every edge; 8 when the mode is exact and some spot of the slide is degenerate
+  int64_t degenerate = 0;  // spots without defined axes; in mode reference their values are arbitrary
 
   /// Shapes `values`; content undefined.
   void resize(int64_t n, int k, int count, DType type);

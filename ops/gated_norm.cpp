@@ -17,7 +17,8 @@ struct GatedNormOp final : Op {
     const Shape m{y.cols()};
     check(in[0].cols() == 2 * m[0] && m[0] <= kGatedNormWidth, "gated_norm: input {}, expected an even last dimension of at most {}",
           in[0].shape.text(), 2 * kGatedNormWidth);
-    check(in[1].shape == m && in[2].shape == m, "gated_norm: weight {}, bias {}, expected {}", in[1].shape.text(), in[2].shape.text(), m.text());
+    check(in[1].shape == m && in[2].shape == m, "gated_norm: weight {}, bias {}, expected {}", in[1].shape.text(), in[2].shape.text(),
+          m.text());
     return y;
   }
   void forward(const Call& c) const override {
@@ -37,6 +38,8 @@ struct GatedNormOp final : Op {
 
 }  // namespace
 
-Var gated_norm(Var u, Var weight, Var bias, float eps, Dropout dropout) { return u.tape->record(GatedNormOp(eps, dropout), {u, weight, bias}); }
+Var gated_norm(Var u, Var weight, Var bias, float eps, Dropout dropout) {
+  return u.tape->record(GatedNormOp(eps, dropout), {u, weight, bias});
+}
 
 }  // namespace stflow

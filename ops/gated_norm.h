@@ -12,7 +12,7 @@ inline constexpr int64_t kGatedNormWidth = 8192;
 
 struct GatedNorm {
   Tensor u, weight, bias;
-  float eps;
+  float eps = 0;
   Dropout dropout;
 };
 /// `stats` (rows, 2) receives mean and 1/sqrt(var + eps) of each row of h; null when nobody needs them.

@@ -6,7 +6,8 @@ namespace {
 struct Gather final : Op {
   const char* name() const override { return "gather"; }
   Tensor infer(std::span<const Tensor> in) const override {
-    check(in[1].type == DType::i32 && in[1].shape.rank == 1, "gather: index {} of {}, expected one dimension of i32", in[1].shape.text(), name_of(in[1].type));
+    check(in[1].type == DType::i32 && in[1].shape.rank == 1, "gather: index {} of {}, expected one dimension of i32", in[1].shape.text(),
+          name_of(in[1].type));
     Tensor y = in[0];
     y.shape.n[0] = in[1].size();
     return y;

@@ -35,7 +35,8 @@ void gemm(B, const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
 /// on all threads: the gradients of a weight and its bias. The rows are cut into gemm_transposed_pieces() partial sums that
 /// are added in order; `scratch` holds gemm_transposed_scratch() numbers.
 template <class B, class T>
-void gemm_transposed(B, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums, T* scratch);
+void gemm_transposed(B, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
+                     T* scratch);
 
 /// Partial sums of gemm_transposed(): depends on the shape only.
 constexpr int64_t gemm_transposed_pieces(int64_t rows, int64_t m, int64_t n) {

@@ -13,7 +13,8 @@ Tensor shaped(Storage& memory, Shape shape, DType type) {
 }  // namespace
 
 void Graph::resize(int64_t spots, int neighbours) {
-  check(spots >= 0 && neighbours >= 0 && spots * std::max(neighbours, 1) < (int64_t(1) << 31), "graph: {} spots with {} neighbours", spots, neighbours);
+  check(spots >= 0 && neighbours >= 0 && spots * std::max(neighbours, 1) < (int64_t(1) << 31), "graph: {} spots with {} neighbours", spots,
+        neighbours);
   n = spots, k = neighbours;
   idx = shaped(idx_, {n, k}, DType::i32);
   distance = shaped(distance_, {n, k}, DType::f64);

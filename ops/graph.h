@@ -8,12 +8,12 @@ namespace stflow {
 /// reuses: resize() to a size seen before allocates nothing. An edge (i, slot) has the number i * k + slot.
 /// Every order below follows the spots' canonical ranks, so permuting the spots permutes the graph byte for byte.
 struct Graph {
-  int64_t n = 0;          // spots
-  int k = 0;              // neighbours of each, min(asked, n - 1); 0 for a lone spot
-  Tensor idx;             // (n, k) i32: neighbours of i, nearest first, ties by rank (ops/knn.h)
-  Tensor distance;        // (n, k) f64: ||C_j - C_i|| in the coordinates' unit
-  Tensor reverse_start;   // (n + 1) i32: reverse[reverse_start[j] .. reverse_start[j + 1]) are the edges that point to j,
-  Tensor reverse;         // (n * k) i32: by rank of their source
+  int64_t n = 0;         // spots
+  int k = 0;             // neighbours of each, min(asked, n - 1); 0 for a lone spot
+  Tensor idx;            // (n, k) i32: neighbours of i, nearest first, ties by rank (ops/knn.h)
+  Tensor distance;       // (n, k) f64: ||C_j - C_i|| in the coordinates' unit
+  Tensor reverse_start;  // (n + 1) i32: reverse[reverse_start[j] .. reverse_start[j + 1]) are the edges that point to j,
+  Tensor reverse;        // (n * k) i32: by rank of their source
 
   /// Shapes the tensors for n spots with k neighbours; content undefined. n * k must stay below 2^31.
   void resize(int64_t n, int k);

@@ -12,15 +12,19 @@ namespace {
 
 constexpr int64_t kLeaf = 8;  // places in a leaf at most
 
-struct Point { double x, y; };
+struct Point {
+  double x, y;
+};
 
 /// The distinct places of a slide, in the order of a balanced k-d tree whose node v has the children 2v + 1 and 2v + 2
 /// and covers the first and second half of its range.
 struct Tree {
-  struct Box { double x0, y0, x1, y1; };
+  struct Box {
+    double x0, y0, x1, y1;
+  };
 
-  std::vector<int32_t> spots;   // all spots, those of one place side by side and by rank
-  std::vector<int32_t> begin;   // place p holds spots[begin[p] .. end[p])
+  std::vector<int32_t> spots;  // all spots, those of one place side by side and by rank
+  std::vector<int32_t> begin;  // place p holds spots[begin[p] .. end[p])
   std::vector<int32_t> end;
   std::vector<Point> at;        // of place p
   std::vector<Box> boxes;       // of node v
@@ -99,9 +103,18 @@ class Search {
   [[nodiscard]] double d2(int64_t i) const { return chosen_[size_t(i)].d2; }
 
  private:
-  struct Place { double d2; int64_t p; };
-  struct Spot { int32_t rank, spot; double d2; };
-  struct Count { double d2; int64_t spots; };
+  struct Place {
+    double d2;
+    int64_t p;
+  };
+  struct Spot {
+    int32_t rank, spot;
+    double d2;
+  };
+  struct Count {
+    double d2;
+    int64_t spots;
+  };
 
   [[nodiscard]] double limit() const { return counted_ < want_ ? std::numeric_limits<double>::infinity() : nearest_.back().d2 * wider_; }
 

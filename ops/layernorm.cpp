@@ -10,7 +10,8 @@ struct LayerNorm final : Op {
   const char* name() const override { return "layernorm"; }
   Tensor infer(std::span<const Tensor> in) const override {
     const Shape n{in[0].cols()};
-    check(in[1].shape == n && in[2].shape == n, "layernorm: weight {}, bias {}, expected {}", in[1].shape.text(), in[2].shape.text(), n.text());
+    check(in[1].shape == n && in[2].shape == n, "layernorm: weight {}, bias {}, expected {}", in[1].shape.text(), in[2].shape.text(),
+          n.text());
     return in[0];
   }
   void forward(const Call& c) const override {

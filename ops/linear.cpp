@@ -13,7 +13,8 @@ struct Linear final : Op {
   const char* name() const override { return "linear"; }
   Tensor infer(std::span<const Tensor> in) const override {
     const Shape &w = in[1].shape, &b = in[2].shape;
-    check(w.rank == 2 && w[1] == in[0].cols(), "linear: input {}, weight {}, expected weight (out, {})", in[0].shape.text(), w.text(), in[0].cols());
+    check(w.rank == 2 && w[1] == in[0].cols(), "linear: input {}, weight {}, expected weight (out, {})", in[0].shape.text(), w.text(),
+          in[0].cols());
     check(b.rank == 0 || b == Shape{w[0]}, "linear: bias {}, expected ({})", b.text(), w[0]);
     Tensor y = in[0];
     y.shape.n[y.shape.rank - 1] = w[0];
@@ -29,7 +30,8 @@ struct Linear final : Op {
     });
   }
   void backward(const Call& c) const override {
-    on(c.context, [&](auto b) { linear_backward(b, c.in[0], c.in[1], activation, c.saved, c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
+    on(c.context,
+       [&](auto b) { linear_backward(b, c.in[0], c.in[1], activation, c.saved, c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
   size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
@@ -46,7 +48,8 @@ struct Linear final : Op {
 size_t linear_packed_bytes(const Tensor& w) { return size_t(packed_elements(w.shape[0], w.shape[1])) * bytes_of(w.type); }
 size_t linear_scratch_bytes(const Tensor& x, const Tensor& w) {
   const int64_t out = w.shape[0], in = w.shape[1];
-  return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) + size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
+  return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) +
+         size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
 }
 
 Var linear(Var x, Var weight, Var bias, Activation activation) {

@@ -13,7 +13,8 @@ template <class B> void linear_forward(B, Tensor x, Tensor bias, Activation acti
 /// Adds into dx, dweight, dbias (each may be absent). Where there is an activation, dy becomes the gradient of `pre` in place.
 /// `scratch` holds linear_scratch_bytes.
 template <class B>
-void linear_backward(B, Tensor x, Tensor weight, Activation activation, const void* pre, Tensor dy, Tensor dx, Tensor dweight, Tensor dbias, void* scratch);
+void linear_backward(B, Tensor x, Tensor weight, Activation activation, const void* pre, Tensor dy, Tensor dx, Tensor dweight, Tensor dbias,
+                     void* scratch);
 
 size_t linear_packed_bytes(const Tensor& weight);
 size_t linear_scratch_bytes(const Tensor& x, const Tensor& weight);

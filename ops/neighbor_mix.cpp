@@ -26,9 +26,7 @@ struct NeighborMixOp final : Op {
     on(c.context, [&](auto b) { neighbor_mix_forward(b, arguments(c), weights(c), kept(c), c.out); });
   }
   void backward(const Call& c) const override {
-    on(c.context, [&](auto b) {
-      neighbor_mix_backward(b, arguments(c), weights(c), kept(c), c.dout, c.din[0], c.din[1], c.din[2]);
-    });
+    on(c.context, [&](auto b) { neighbor_mix_backward(b, arguments(c), weights(c), kept(c), c.dout, c.din[0], c.din[1], c.din[2]); });
   }
   unsigned keep() const override { return kInputs; }
   size_t saved_bytes(const Call& c) const override { return 2 * aligned(size_t(c.in[0].size()) * bytes_of(c.out.type)); }

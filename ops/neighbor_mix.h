@@ -14,7 +14,7 @@ inline constexpr int64_t kNeighborMixMost = 4096;
 
 struct NeighborMix {
   Tensor score, value, edge;
-  const Graph* graph;
+  const Graph* graph = nullptr;
   Dropout dropout;
   [[nodiscard]] int64_t heads() const { return score.shape[2]; }
 };

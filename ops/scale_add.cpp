@@ -8,8 +8,8 @@ namespace {
 struct ScaleAdd final : Op {
   const char* name() const override { return "scale_add"; }
   Tensor infer(std::span<const Tensor> in) const override {
-    check(in[0].shape == in[1].shape && in[2].shape == Shape{in[0].cols()}, "scale_add: x {}, y {}, scale {}",
-          in[0].shape.text(), in[1].shape.text(), in[2].shape.text());
+    check(in[0].shape == in[1].shape && in[2].shape == Shape{in[0].cols()}, "scale_add: x {}, y {}, scale {}", in[0].shape.text(),
+          in[1].shape.text(), in[2].shape.text());
     return in[0];
   }
   void forward(const Call& c) const override {
@@ -23,8 +23,6 @@ struct ScaleAdd final : Op {
 
 }  // namespace
 
-Var scale_add(Var x, Var y, Var scale) {
-  return scale.tape ? x.tape->record(ScaleAdd(), {x, y, scale}) : add(x, y);
-}
+Var scale_add(Var x, Var y, Var scale) { return scale.tape ? x.tape->record(ScaleAdd(), {x, y, scale}) : add(x, y); }
 
 }  // namespace stflow

@@ -9,7 +9,8 @@ struct Timestep final : Op {
 
   const char* name() const override { return "timestep"; }
   Tensor infer(std::span<const Tensor> in) const override {
-    check(in[0].size() == 1 && width > 0 && width % 2 == 0, "timestep: time {}, width {}, expected one number and an even width", in[0].shape.text(), width);
+    check(in[0].size() == 1 && width > 0 && width % 2 == 0, "timestep: time {}, width {}, expected one number and an even width",
+          in[0].shape.text(), width);
     return {nullptr, {1, width}, in[0].type};
   }
   void forward(const Call& c) const override {

@@ -93,7 +93,8 @@ double log_likelihood(const Zinb& z, double x) {
   const double share = z.mu / z.theta;
   if (x == 0) return std::log(z.pi + (1 - z.pi) * std::exp(-z.theta * std::log1p(share)));
   if (!(x > 0) || z.mu == 0 || z.pi == 1) return -std::numeric_limits<double>::infinity();
-  return std::log1p(-z.pi) + log_gamma(x + z.theta) - log_gamma(z.theta) - log_gamma(x + 1) - (z.theta + x) * std::log1p(share) + x * std::log(share);
+  return std::log1p(-z.pi) + log_gamma(x + z.theta) - log_gamma(z.theta) - log_gamma(x + 1) - (z.theta + x) * std::log1p(share) +
+         x * std::log(share);
 }
 
 double draw_zinb(const Zinb& z, const RandomKey& key, uint32_t spot, uint32_t gene) {
@@ -104,9 +105,10 @@ double draw_zinb(const Zinb& z, const RandomKey& key, uint32_t spot, uint32_t ge
 
 void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, Tensor out) {
   const int64_t n = out.shape[0], columns = out.cols(), count = int64_t(genes.size());
-  check(out.shape.rank == 2 && rank.shape == Shape{n} && (count == columns || count == 1) && columns < (1 << 24), "zinb: {} genes, ranks {}, output {}",
-        count, rank.shape.text(), out.shape.text());
-  for (const Zinb& z : genes) check(z.mu >= 0 && z.theta > 0 && z.pi >= 0 && z.pi <= 1, "zinb: mu {}, theta {}, pi {}", z.mu, z.theta, z.pi);
+  check(out.shape.rank == 2 && rank.shape == Shape{n} && (count == columns || count == 1) && columns < (1 << 24),
+        "zinb: {} genes, ranks {}, output {}", count, rank.shape.text(), out.shape.text());
+  for (const Zinb& z : genes)
+    check(z.mu >= 0 && z.theta > 0 && z.pi >= 0 && z.pi <= 1, "zinb: mu {}, theta {}, pi {}", z.mu, z.theta, z.pi);
   const auto* position = rank.as<int32_t>();
   by_type(out.type, [&](auto zero) {
     using T = decltype(zero);

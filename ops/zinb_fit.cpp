@@ -20,9 +20,9 @@ struct Shared {
   double log_theta = 0;                  // centre of the genes' log theta
 };
 
-constexpr double kHalfCount = 0.5;   // weight of the prior on m, in counts
-constexpr double kThetaSpread = 2;   // standard deviation of log theta
-constexpr double kNotInflated = 2;   // weight of the prior against inflation, in spots
+constexpr double kHalfCount = 0.5;  // weight of the prior on m, in counts
+constexpr double kThetaSpread = 2;  // standard deviation of log theta
+constexpr double kNotInflated = 2;  // weight of the prior against inflation, in spots
 
 /// The penalised negative log-likelihood of one gene.
 class Objective {
@@ -39,7 +39,7 @@ class Objective {
   double operator()(const Point& p, bool inflated, Point& gradient) {
     const double theta = std::exp(p[1]), pi = inflated ? 1 / (1 + std::exp(-p[2])) : 0;
     const double log_keep = inflated ? -std::log1p(std::exp(p[2])) : 0;  // log(1 - pi)
-    for (size_t v = 0; v < values_.size(); v++) {  // the gamma functions depend on the count alone
+    for (size_t v = 0; v < values_.size(); v++) {                        // the gamma functions depend on the count alone
       constant_[v] = log_gamma(values_[v] + theta) - log_gamma(theta) - log_gamma(values_[v] + 1);
       slope_[v] = digamma(values_[v] + theta) - digamma(theta);
     }
@@ -180,7 +180,8 @@ std::vector<Zinb> fit_nb_moments(const Tensor& counts) {
 
 std::vector<Zinb> fit_zinb(const Tensor& counts, const Tensor& depth) {
   const int64_t n = counts.shape[0], genes = counts.cols();
-  check(counts.shape.rank == 2 && depth.shape == Shape{n} && depth.type == DType::f64, "fit_zinb: counts {}, depth {}", counts.shape.text(), depth.shape.text());
+  check(counts.shape.rank == 2 && depth.shape == Shape{n} && depth.type == DType::f64, "fit_zinb: counts {}, depth {}", counts.shape.text(),
+        depth.shape.text());
   Shared shared;
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < n; i++) {

@@ -25,7 +25,8 @@ bool is_fixed(const Options& o, size_t i) {
   return false;
 }
 
-template <class T> Result run(Isa isa, const Build& build, const std::vector<Shape>& shapes, const std::vector<std::vector<double>>& x, const Options& o) {
+template <class T>
+Result run(Isa isa, const Build& build, const std::vector<Shape>& shapes, const std::vector<std::vector<double>>& x, const Options& o) {
   Tape tape(Context{isa});
   tape.scorch(true);
   std::vector<Array> values, grads;
@@ -45,7 +46,7 @@ template <class T> Result run(Isa isa, const Build& build, const std::vector<Sha
   tape.plan(true, true);  // lives first with every value kept ...
   Storage arena;
   ParameterSet none;
-  tape.plan(true);        // ... then for real: both must plan
+  tape.plan(true);  // ... then for real: both must plan
   tape.bind(arena, none);
   tape.forward();
   Result r;

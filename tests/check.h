@@ -12,8 +12,8 @@ namespace stflow::test {
 using Build = std::function<Var(Tape&, const std::vector<Var>&)>;
 
 struct Options {
-  double gradient = 1e-6;   // float64: analytic against central differences, relative
-  double agree = 1e-5;      // float32 on each instruction set against float64, relative to the largest element
+  double gradient = 1e-6;     // float64: analytic against central differences, relative
+  double agree = 1e-5;        // float32 on each instruction set against float64, relative to the largest element
   double low = -1, high = 0;  // inputs ~ U(low, high) if low < high, else N(0, 1)
   std::vector<int> fixed;     // inputs that take no gradient (still random)
   bool training = true;

@@ -43,7 +43,8 @@ void Canvas::text(int64_t x, int64_t y, const std::string& line, Rgb colour, int
     float from[2], to[2];
     std::memcpy(from, corners.data() + q * 64, sizeof from);
     std::memcpy(to, corners.data() + q * 64 + 32, sizeof to);
-    rectangle(x + int64_t(from[0]) * size, y + int64_t(from[1]) * size, int64_t(to[0] - from[0]) * size, int64_t(to[1] - from[1]) * size, colour);
+    rectangle(x + int64_t(from[0]) * size, y + int64_t(from[1]) * size, int64_t(to[0] - from[0]) * size, int64_t(to[1] - from[1]) * size,
+              colour);
   }
 }
 
@@ -53,15 +54,17 @@ int64_t Canvas::text_width(const std::string& line, int size) {
 }
 
 Rgb viridis(double t) {
-  static constexpr Rgb anchors[] = {
-      {68, 1, 84},    {71, 13, 96},   {72, 24, 106},  {72, 35, 116},  {71, 45, 123},  {69, 55, 129},  {66, 64, 134},  {62, 73, 137},  {59, 82, 139},
-      {55, 91, 141},  {51, 99, 141},  {47, 107, 142}, {44, 114, 142}, {41, 122, 142}, {38, 130, 142}, {35, 137, 142}, {33, 145, 140}, {31, 152, 139},
-      {31, 160, 136}, {34, 167, 133}, {40, 174, 128}, {50, 182, 122}, {63, 188, 115}, {78, 195, 107}, {94, 201, 98},  {112, 207, 87}, {132, 212, 75},
-      {152, 216, 62}, {173, 220, 48}, {194, 223, 35}, {216, 226, 25}, {236, 229, 27}, {253, 231, 37}};
+  static constexpr Rgb anchors[] = {{68, 1, 84},    {71, 13, 96},   {72, 24, 106},  {72, 35, 116},  {71, 45, 123},  {69, 55, 129},
+                                    {66, 64, 134},  {62, 73, 137},  {59, 82, 139},  {55, 91, 141},  {51, 99, 141},  {47, 107, 142},
+                                    {44, 114, 142}, {41, 122, 142}, {38, 130, 142}, {35, 137, 142}, {33, 145, 140}, {31, 152, 139},
+                                    {31, 160, 136}, {34, 167, 133}, {40, 174, 128}, {50, 182, 122}, {63, 188, 115}, {78, 195, 107},
+                                    {94, 201, 98},  {112, 207, 87}, {132, 212, 75}, {152, 216, 62}, {173, 220, 48}, {194, 223, 35},
+                                    {216, 226, 25}, {236, 229, 27}, {253, 231, 37}};
   const double at = std::clamp(t, 0.0, 1.0) * 32;
   const auto low = std::min(size_t(at), size_t(31));
   Rgb c{};
-  for (size_t i = 0; i < 3; i++) c[i] = uint8_t(std::lround(anchors[low][i] + (at - double(low)) * (anchors[low + 1][i] - anchors[low][i])));
+  for (size_t i = 0; i < 3; i++)
+    c[i] = uint8_t(std::lround(anchors[low][i] + (at - double(low)) * (anchors[low + 1][i] - anchors[low][i])));
   return c;
 }
 

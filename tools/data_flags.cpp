@@ -18,7 +18,8 @@ void declare_data(Options& o, DataFlags& f) {
   o.flag("spot-pitch", &f.options.spot_pitch, "microns between spot centres; 0: what the array type says").range(0, 10000);
   o.flag("min-counts", &f.options.min_counts, "spots with fewer counts in all are left out").at_least(0);
   o.flag("drop-nonfinite", &f.options.drop_nonfinite, "leave out spots with NaN or Inf");
-  o.flag("duplicate-genes", &f.duplicate_genes, "a gene that a table has twice: refuse, sum, first or drop").choices({"refuse", "sum", "first", "drop"});
+  o.flag("duplicate-genes", &f.duplicate_genes, "a gene that a table has twice: refuse, sum, first or drop")
+      .choices({"refuse", "sum", "first", "drop"});
   o.flag("missing-genes", &f.missing_genes, "a panel gene that a section lacks: refuse or zero").choices({"refuse", "zero"});
 }
 

@@ -37,11 +37,11 @@ int doctor(const Args& args) {
   std::string cpu = proc_line("/proc/cpuinfo", "model name");
   if (cpu.empty()) cpu = system.machine;
   JsonOut out{{"version", kVersion},
-           {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
-           {"cpu", cpu},
-           {"instruction_set", name_of(best_isa())},
-           {"threads", thread_count()},
-           {"memory_bytes", memory}};
+              {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
+              {"cpu", cpu},
+              {"instruction_set", name_of(best_isa())},
+              {"threads", thread_count()},
+              {"memory_bytes", memory}};
   if (terminal::settings().json) {
     print_json(out);
     return 0;

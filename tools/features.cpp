@@ -53,10 +53,13 @@ std::string default_encoder() {
     std::error_code error;
     std::vector<std::string> found;
     for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-      if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors") found.push_back(entry.path().string());
+      if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors")
+        found.push_back(entry.path().string());
     if (!found.empty()) return *std::max_element(found.begin(), found.end());
   }
-  fail(Exit::missing, "{}/weights: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", here);
+  fail(Exit::missing,
+       "{}/weights: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR",
+       here);
 }
 
 std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options) {
@@ -64,7 +67,8 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
     for (const Section& s : sections) {
       if (s.features.empty()) fail(Exit::data, "{}: embeddings: none, expected features for every section once one has them", s.sample());
       if (s.feature_dim != sections[0].feature_dim)
-        fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as in {}", s.sample(), s.feature_dim, sections[0].feature_dim, sections[0].sample());
+        fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as in {}", s.sample(), s.feature_dim, sections[0].feature_dim,
+             sections[0].sample());
     }
     return {{"kind", "precomputed"}, {"dim", std::to_string(sections[0].feature_dim)}};
   }
@@ -78,21 +82,23 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   const PatchSpec spec{encoder.microns(), encoder.size()};
   const FeatureCache cache(options.cache);
   std::vector<std::string> warnings;
-  std::vector<Section*> todo;
+  std::vector<Section*> uncached;
   std::vector<std::string> keys;
   int64_t patches = 0;
   for (Section& s : sections) {
     const std::string key = FeatureCache::key(s, text, spec);
     s.feature_dim = encoder.dim();
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
-    todo.push_back(&s), keys.push_back(key), patches += s.size();
+    uncached.push_back(&s), keys.push_back(key), patches += s.size();
   }
-  if (todo.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
-  else terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns, sections.size() - todo.size(), sections.size());
+  if (uncached.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
+  else
+    terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
+                   sections.size() - uncached.size(), sections.size());
   terminal::Progress progress("features", patches);
   int64_t done = 0;
-  for (size_t i = 0; i < todo.size(); i++) {
-    Section& s = *todo[i];
+  for (size_t i = 0; i < uncached.size(); i++) {
+    Section& s = *uncached[i];
     s.features = encode(s, encoder, spec, progress, done);
     done += s.size();
     cache.store(keys[i], s.size(), encoder.dim(), s.features, warnings);
@@ -102,7 +108,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   return identity;
 }
 
-Slide make_slide(const Section& section, const Panel& panel, MissingGenes missing) {
+Slide make_slide(const Section& section, const Panel& panel, MissingGenes uncached) {
   Slide s;
   s.name = section.sample();
   s.spots = section.spots;
@@ -110,7 +116,7 @@ Slide make_slide(const Section& section, const Panel& panel, MissingGenes missin
   s.rank = canonical_rank(section.spots);
   s.dim = section.feature_dim;
   s.features = section.features;
-  if (!section.counts.empty()) s.counts = counts_of(section, panel, missing).values;
+  if (!section.counts.empty()) s.counts = counts_of(section, panel, uncached).values;
   return s;
 }
 

@@ -4,8 +4,8 @@
 #include <new>
 
 #include "engine/error.h"
-#include "tools/commands.h"
 #include "engine/nearest.h"
+#include "tools/commands.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
 #include "tools/version.h"

@@ -29,8 +29,8 @@ void panel(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top, co
       canvas.pixel(left + x, top + y, {pale, pale, pale});
     }
   for (size_t i = 0; i < values.size(); i++)
-    canvas.circle(double(left - b.left) + b.xy[2 * i] / b.reduce, double(top - b.top) + b.xy[2 * i + 1] / b.reduce, std::max(1.5, b.spot_radius / b.reduce),
-                  viridis((double(values[i]) - low) / std::max(high - low, 1e-9)));
+    canvas.circle(double(left - b.left) + b.xy[2 * i] / b.reduce, double(top - b.top) + b.xy[2 * i + 1] / b.reduce,
+                  std::max(1.5, b.spot_radius / b.reduce), viridis((double(values[i]) - low) / std::max(high - low, 1e-9)));
 }
 
 // The longest of 1, 2, 5 x 10^n microns that fits a quarter of the panel.
@@ -43,7 +43,8 @@ void scale_bar(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top
       if (step * decade <= most) microns = step * decade;
   const auto length = int64_t(std::lround(microns / b.mpp / b.reduce));
   canvas.rectangle(left, top, length, 4, kInk);
-  canvas.text(left + length + 8, top - 3, microns >= 1000 ? fmt::format("{:g} mm", microns / 1000) : fmt::format("{:g} um", microns), kInk, 1);
+  canvas.text(left + length + 8, top - 3, microns >= 1000 ? fmt::format("{:g} mm", microns / 1000) : fmt::format("{:g} um", microns), kInk,
+              1);
 }
 
 }  // namespace

@@ -13,9 +13,9 @@ struct MapBackground {
   Image tissue;
   int reduce = 1;
   int64_t left = 0, top = 0;
-  double mpp = 0;             // microns per pixel of the full image; 0: no scale bar
-  std::vector<double> xy;     // (n, 2) spots in full-image pixels
-  double spot_radius = 50;    // full-image pixels
+  double mpp = 0;           // microns per pixel of the full image; 0: no scale bar
+  std::vector<double> xy;   // (n, 2) spots in full-image pixels
+  double spot_radius = 50;  // full-image pixels
 };
 
 /// Cuts out the spots' surroundings and reduces them to about `pixels` on the longer side.

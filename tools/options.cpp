@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include "engine/error.h"
-#include "engine/threads.h"
 #include "engine/nearest.h"
+#include "engine/threads.h"
 
 namespace stflow {
 namespace {
@@ -58,7 +58,9 @@ Flag& Flag::optional() {
 
 bool Flag::store(const std::string& text) {
   const auto in_range = [&](double v) { return (!low_ || v >= *low_) && (!high_ || v <= *high_); };
-  const auto allowed = [&](const std::string& word) { return choices_.empty() || std::find(choices_.begin(), choices_.end(), word) != choices_.end(); };
+  const auto allowed = [&](const std::string& word) {
+    return choices_.empty() || std::find(choices_.begin(), choices_.end(), word) != choices_.end();
+  };
   const auto parse = [&](auto& out) {
     using T = std::decay_t<decltype(out)>;
     if constexpr (std::is_same_v<T, bool>) {
@@ -109,7 +111,8 @@ Options::Options(std::string command, std::string summary, std::string example)
   flag("verbose", &terminal_.verbose, "more detail").letter('v');
   flag("log-file", &terminal_.log_file, "also append every log line to this file").placeholder("FILE");
   flag("color", &terminal_.color, "colours on stderr").choices({"auto", "always", "never"});
-  flag("config", &config_, "read flags from a file of `key = value` lines (TOML); the command line and the environment go first").placeholder("FILE");
+  flag("config", &config_, "read flags from a file of `key = value` lines (TOML); the command line and the environment go first")
+      .placeholder("FILE");
   flag("print-config", &print_config_, "print all flags with their values as such a file, and stop");
   flag("help", &help_, "this text").letter('h');
   section_ = "Flags";
@@ -147,7 +150,8 @@ void Options::unknown(std::string_view found, const std::string& shown) const {
   std::vector<std::string> names;
   for (auto& f : flags_)
     if (!f.is_argument_) names.push_back(f.name_);
-  fail(Exit::usage, "{}: no such flag of 'stflow {}'; the nearest is --{} (see 'stflow {} --help')", shown, command_, nearest(found, names), command_);
+  fail(Exit::usage, "{}: no such flag of 'stflow {}'; the nearest is --{} (see 'stflow {} --help')", shown, command_, nearest(found, names),
+       command_);
 }
 
 void Options::set(Flag& f, const std::string& text, const std::string& shown, const std::string& source) {
@@ -164,12 +168,14 @@ void Options::set_from_config(const std::string& path) {
     if (!f || f->is_argument_ || command_line_only(e.key)) unknown(e.key, shown);
     const auto& v = e.value;
     if (v.kind == Kind::list) {
-      if (!std::holds_alternative<std::vector<std::string>*>(f->target_)) fail(Exit::usage, "{}: found an array, expected {}", shown, f->expectation());
+      if (!std::holds_alternative<std::vector<std::string>*>(f->target_))
+        fail(Exit::usage, "{}: found an array, expected {}", shown, f->expectation());
       set(*f, "", shown, path);
       for (auto& item : v.items) set(*f, item, shown, path);
       continue;
     }
-    const bool is_text = std::holds_alternative<std::string*>(f->target_) || std::holds_alternative<std::vector<std::string>*>(f->target_) ||
+    const bool is_text = std::holds_alternative<std::string*>(f->target_) ||
+                         std::holds_alternative<std::vector<std::string>*>(f->target_) ||
                          std::holds_alternative<std::optional<std::string>*>(f->target_);
     const Kind wanted = f->is_bool() ? Kind::boolean : is_text ? Kind::text : Kind::number;
     if (v.kind != wanted) {
@@ -204,7 +210,9 @@ std::vector<Options::Word> Options::read_words(const Args& args) {
       continue;
     }
     if (flags_end || arg.size() < 2 || arg[0] != '-') {  // "-" alone is stdin or stdout
-      if (place == places.size()) fail(Exit::usage, "found '{}', expected {}; see 'stflow {} --help'", arg, places.empty() ? "flags only" : "no further argument", command_);
+      if (place == places.size())
+        fail(Exit::usage, "found '{}', expected {}; see 'stflow {} --help'", arg, places.empty() ? "flags only" : "no further argument",
+             command_);
       words.push_back({places[place], arg, places[place]->name_});
       if (!std::holds_alternative<std::vector<std::string>*>(places[place]->target_)) place++;
       continue;
@@ -231,7 +239,8 @@ std::vector<Options::Word> Options::read_words(const Args& args) {
     } else if (f->is_bool()) {
       words.push_back({f, off ? "false" : "true", shown});
     } else {
-      if (i + 1 == args.size() || args[i + 1].starts_with("--")) fail(Exit::usage, "{}: found no value, expected {}", shown, f->expectation());
+      if (i + 1 == args.size() || args[i + 1].starts_with("--"))
+        fail(Exit::usage, "{}: found no value, expected {}", shown, f->expectation());
       words.push_back({f, args[++i], shown});
     }
   }

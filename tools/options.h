@@ -60,11 +60,11 @@ class Flag {
   bool is_argument_ = false, optional_ = false, appending_ = false;
 
   [[nodiscard]] bool is_bool() const { return std::holds_alternative<bool*>(target_); }
-  [[nodiscard]] std::string expectation() const;    // "a whole number from 1 to 1000000"
-  [[nodiscard]] std::string value_text() const;     // as --help shows it
-  [[nodiscard]] std::string config_text() const;    // as a configuration file has it; empty for an empty optional
-  [[nodiscard]] std::string value_name() const;     // "N", "FILE"
-  bool store(const std::string& text);              // false: not what the flag takes
+  [[nodiscard]] std::string expectation() const;  // "a whole number from 1 to 1000000"
+  [[nodiscard]] std::string value_text() const;   // as --help shows it
+  [[nodiscard]] std::string config_text() const;  // as a configuration file has it; empty for an empty optional
+  [[nodiscard]] std::string value_name() const;   // "N", "FILE"
+  bool store(const std::string& text);            // false: not what the flag takes
 };
 
 class Options {

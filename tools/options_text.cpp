@@ -104,7 +104,8 @@ std::string Options::help_text() const {
       std::string left = (f.letter_ ? fmt::format("-{}, ", f.letter_) : std::string()) + "--" + f.name_;
       if (!f.is_bool()) left += " " + f.value_name();
       const bool show_default = !f.default_.empty() && f.default_ != "false";
-      entry(left, f.help_ + (show_default ? f.is_bool() ? " (on; --no-" + f.name_ + " turns it off)" : " (default " + f.default_ + ")" : ""));
+      entry(left,
+            f.help_ + (show_default ? f.is_bool() ? " (on; --no-" + f.name_ + " turns it off)" : " (default " + f.default_ + ")" : ""));
     }
   }
   return out + "\nExample:\n  " + example_ + "\n";

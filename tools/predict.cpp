@@ -15,7 +15,8 @@ namespace stflow {
 namespace {
 
 // Features of another encoder mean something else, whatever their width.
-void compare_identity(const std::map<std::string, std::string>& model, const std::map<std::string, std::string>& data, const std::string& path) {
+void compare_identity(const std::map<std::string, std::string>& model, const std::map<std::string, std::string>& data,
+                      const std::string& path) {
   for (const auto& [key, value] : model) {
     const auto found = data.find(key);
     const std::string here = found == data.end() ? "absent" : found->second;
@@ -30,7 +31,8 @@ int predict(const Args& args) {
   std::string model_path, out;
   bool overwrite = false, clip = true;
   int64_t samples = 0;
-  Options o("predict", "Predicts expression for sections with a trained model.", "stflow predict runs/1 --data section/ --out prediction.csv");
+  Options o("predict", "Predicts expression for sections with a trained model.",
+            "stflow predict runs/1 --data section/ --out prediction.csv");
   o.argument("model", &model_path, "a run's folder or its model.safetensors");
   declare_data(o, data);
   o.section("Output");
@@ -55,7 +57,8 @@ int predict(const Args& args) {
   JsonOut json = JsonOut::object();
   for (Section& section : set.sections) {
     const auto& have = section.genes;
-    const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(), [&](const std::string& g) { return std::find(have.begin(), have.end(), g) != have.end(); });
+    const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(),
+                                      [&](const std::string& g) { return std::find(have.begin(), have.end(), g) != have.end(); });
     if (!measured) section.counts.clear();
     const Slide slide = make_slide(section, panel, data.missing());
     Prediction p = model.predict(slide);

@@ -75,8 +75,8 @@ std::map<std::string, std::string> describe(const Config& c, const TileSource& t
   m["recipe"] = fmt::format(
       "masked autoencoder: steps {}, batch {}, lr {}, warm-up {}, cosine, weight decay {}, running mean {}, hidden {}, decoder {} x {}, "
       "mpp {}, jitter scale {} stain {} base {}, seed {}",
-      c.steps, c.batch, c.lr, c.warmup, c.weight_decay, c.ema, c.model.hidden, c.model.decoder_depth, c.model.decoder_dim, c.mpp, c.jitter.scale,
-      c.jitter.stain, c.jitter.base, c.seed);
+      c.steps, c.batch, c.lr, c.warmup, c.weight_decay, c.ema, c.model.hidden, c.model.decoder_depth, c.model.decoder_dim, c.mpp,
+      c.jitter.scale, c.jitter.stain, c.jitter.base, c.seed);
   return m;
 }
 
@@ -91,8 +91,8 @@ class Pretraining {
     losses_ = mae_.losses(tape_, batch_);
     const size_t bytes = tape_.plan(true);
     tape_.bind(arena_, set_, set_.grads());
-    terminal::info("model: {} parameters, {} of {} patches seen; memory of a step: {}", set_.parameters(), c_.model.visible(), c_.model.vit.grid(),
-                   terminal::bytes(bytes));
+    terminal::info("model: {} parameters, {} of {} patches seen; memory of a step: {}", set_.parameters(), c_.model.visible(),
+                   c_.model.vit.grid(), terminal::bytes(bytes));
     metadata_ = describe(c_, tiles);
   }
 
@@ -133,8 +133,10 @@ class Pretraining {
       const double rate = c_.lr * schedule.factor(state_.step);
       const double norm = adamw_step(tape_.context(), set_, options, rate, 1, state_);
       if (!std::isfinite(norm)) fail(Exit::data, "pretrain: step {}: gradient norm {}, expected a finite number: lower --lr", step, norm);
-      for (Var v : {losses_.total, losses_.pixels, losses_.hidden, losses_.own, losses_.tile}) history_.push_back(*tape_.value(v).as<float>());
-      progress.update(state_.step, fmt::format("loss {:.4f} = pixels {:.4f} + hidden {:.4f} + own {:.4f} + tile {:.4f}", recent(0), recent(1), recent(2), recent(3), recent(4)));
+      for (Var v : {losses_.total, losses_.pixels, losses_.hidden, losses_.own, losses_.tile})
+        history_.push_back(*tape_.value(v).as<float>());
+      progress.update(state_.step, fmt::format("loss {:.4f} = pixels {:.4f} + hidden {:.4f} + own {:.4f} + tile {:.4f}", recent(0),
+                                               recent(1), recent(2), recent(3), recent(4)));
       if (state_.step % c_.checkpoint_every == 0 && state_.step < c_.steps) save();
     }
     save();
@@ -147,7 +149,8 @@ class Pretraining {
     for (const auto& p : set_.all())
       if (!p.name.starts_with("decoder.")) tensors.emplace_back(p.name, set_.slice(state_.ema, p), Stored::f16);
     auto metadata = metadata_;
-    metadata["final_losses"] = fmt::format("pixels {:.4f}, hidden {:.4f}, own {:.4f}, tile {:.4f}", recent(1), recent(2), recent(3), recent(4));
+    metadata["final_losses"] =
+        fmt::format("pixels {:.4f}, hidden {:.4f}, own {:.4f}, tile {:.4f}", recent(1), recent(2), recent(3), recent(4));
     write_safetensors(c_.out, std::move(tensors), metadata);
   }
 
@@ -166,8 +169,12 @@ class Pretraining {
     int32_t step = int32_t(state_.step);
     const Tensor history = view(const_cast<float*>(history_.data()), {int64_t(history_.size())});
     write_safetensors(checkpoint_path(),
-                      {{"values", set_.values()}, {"m", state_.m.tensor()}, {"v", state_.v.tensor()}, {"ema", state_.ema.tensor()},
-                       {"step", view(&step, {1})}, {"history", history}},
+                      {{"values", set_.values()},
+                       {"m", state_.m.tensor()},
+                       {"v", state_.v.tensor()},
+                       {"ema", state_.ema.tensor()},
+                       {"step", view(&step, {1})},
+                       {"history", history}},
                       metadata_);
   }
 
@@ -221,7 +228,8 @@ int pretrain(const Args& args) {
   o.flag("base-jitter", &c.jitter.base, "U(-x, x) is added to each stain").range(0, 1);
   o.flag("seed", &c.seed, "of everything random");
   if (!o.parse(args)) return 0;
-  if (v.image % v.patch || v.patch % 16) fail(Exit::usage, "--patch-size {}: not a multiple of 16 that divides --image-size {}, expected one", v.patch, v.image);
+  if (v.image % v.patch || v.patch % 16)
+    fail(Exit::usage, "--patch-size {}: not a multiple of 16 that divides --image-size {}, expected one", v.patch, v.image);
   if (v.dim % v.heads || v.dim % 4) fail(Exit::usage, "--dim {}: expected a multiple of 4 and of --heads {}", v.dim, v.heads);
   v.hidden = 4 * v.dim;
   v.pooling = c.pooling == "cls" ? Pooling::cls : c.pooling == "mean" ? Pooling::mean : Pooling::cls_mean;
@@ -238,8 +246,13 @@ int pretrain(const Args& args) {
   training.write_encoder();
   terminal::info("{}: written", c.out);
   if (terminal::settings().json)
-    print_json({{"out", c.out}, {"steps", c.steps}, {"loss", training.recent(0)}, {"pixels", training.recent(1)}, {"hidden", training.recent(2)},
-                {"own", training.recent(3)}, {"tile", training.recent(4)}});
+    print_json({{"out", c.out},
+                {"steps", c.steps},
+                {"loss", training.recent(0)},
+                {"pixels", training.recent(1)},
+                {"hidden", training.recent(2)},
+                {"own", training.recent(3)},
+                {"tile", training.recent(4)}});
   return 0;
 }
 

@@ -74,15 +74,17 @@ Report judge(const Predictor& model, const Selection& selection, const std::vect
 std::string report_text(const Report& r) {
   terminal::Table table({fmt::format("test: {}", fmt::join(r.samples, " ")), "Pearson", "sd over genes", "MSE"});
   for (const Judged& m : r.methods)
-    table.row({m.method, fmt::format("{:.4f}", m.scores.mean_pearson), fmt::format("{:.3f}", spread(m.scores.pearson)), fmt::format("{:.4f}", m.scores.mean_mse)});
+    table.row({m.method, fmt::format("{:.4f}", m.scores.mean_pearson), fmt::format("{:.3f}", spread(m.scores.pearson)),
+               fmt::format("{:.4f}", m.scores.mean_mse)});
   std::string text = table.text();
   const std::vector<size_t> order = ranked(r);
   text += "best genes:  " + some_genes(r, order, true) + "\nworst genes: " + some_genes(r, order, false) + "\n";
   if (r.methods[0].scores.undefined)
-    text += fmt::format("{} of {} genes are constant on the test sections: no correlation, left out of the mean\n", r.methods[0].scores.undefined, r.genes.size());
+    text += fmt::format("{} of {} genes are constant on the test sections: no correlation, left out of the mean\n",
+                        r.methods[0].scores.undefined, r.genes.size());
   if (std::isfinite(r.selection.pearson))
-    text += fmt::format("chosen on held-out training sections: Pearson {:.4f} with {:.0f} % denoiser, {:.0f} % linear expert\n", r.selection.pearson,
-                        100 * r.selection.blend, 100 * (1 - r.selection.blend));
+    text += fmt::format("chosen on held-out training sections: Pearson {:.4f} with {:.0f} % denoiser, {:.0f} % linear expert\n",
+                        r.selection.pearson, 100 * r.selection.blend, 100 * (1 - r.selection.blend));
   text += "log(1 + counts) is mostly sequencing depth: compare methods on the same spots and genes only\n";
   return text;
 }
@@ -91,14 +93,20 @@ JsonOut report_json(const Report& r) {
   JsonOut genes, out;
   for (size_t i = 0; i < r.genes.size(); i++) genes[r.genes[i]] = r.methods[0].scores.pearson[i];
   const Scores& s = r.methods[0].scores;
-  out["test"] = {{"samples", r.samples},      {"spots", r.truth.size() / r.genes.size()}, {"pearson_mean", s.mean_pearson}, {"pearson_sd", spread(s.pearson)},
-                 {"mse_mean", s.mean_mse},    {"genes_without_correlation", s.undefined}, {"pearson_per_gene", genes}};
+  out["test"] = {{"samples", r.samples},           {"spots", r.truth.size() / r.genes.size()},
+                 {"pearson_mean", s.mean_pearson}, {"pearson_sd", spread(s.pearson)},
+                 {"mse_mean", s.mean_mse},         {"genes_without_correlation", s.undefined},
+                 {"pearson_per_gene", genes}};
   const char* names[] = {"ridge", "ridge_smoothed"};
   for (size_t i = 0; i < 2; i++)
-    out["baselines"][names[i]] = {{"pearson_mean", r.methods[i + 1].scores.mean_pearson}, {"pearson_sd", spread(r.methods[i + 1].scores.pearson)},
+    out["baselines"][names[i]] = {{"pearson_mean", r.methods[i + 1].scores.mean_pearson},
+                                  {"pearson_sd", spread(r.methods[i + 1].scores.pearson)},
                                   {"mse_mean", r.methods[i + 1].scores.mean_mse}};
-  out["validation"] = {{"pearson_mean", r.selection.pearson}, {"pearson_denoiser", r.selection.denoiser}, {"pearson_expert", r.selection.expert},
-                       {"blend", r.selection.blend},          {"lambda", r.selection.lambda}};
+  out["validation"] = {{"pearson_mean", r.selection.pearson},
+                       {"pearson_denoiser", r.selection.denoiser},
+                       {"pearson_expert", r.selection.expert},
+                       {"blend", r.selection.blend},
+                       {"lambda", r.selection.lambda}};
   return out;
 }
 
@@ -120,7 +128,8 @@ void write_maps(const Report& r, const Section& section, const std::string& fold
       measured.push_back(r.truth[i * width + g]);
       predicted.push_back(r.methods[0].prediction[i * width + g]);
     }
-    write_gene_map(folder + "/" + r.genes[g] + ".png", background, section.sample(), r.genes[g], measured, predicted, r.methods[0].scores.pearson[g]);
+    write_gene_map(folder + "/" + r.genes[g] + ".png", background, section.sample(), r.genes[g], measured, predicted,
+                   r.methods[0].scores.pearson[g]);
   }
 }
 

@@ -20,8 +20,8 @@ struct Judged {
 
 struct Report {
   std::vector<std::string> genes, samples;
-  std::vector<float> truth;      // (n, G)
-  std::vector<Judged> methods;   // the model first, then the baselines
+  std::vector<float> truth;     // (n, G)
+  std::vector<Judged> methods;  // the model first, then the baselines
   Selection selection;
 };
 

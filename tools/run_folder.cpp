@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "engine/text.h"
 #include "tools/terminal.h"
 
 namespace stflow {
@@ -21,8 +22,8 @@ int last_number() {
   int last = 0;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(kRuns, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.empty() && name.size() < 9 && name.find_first_not_of("0123456789") == std::string::npos) last = std::max(last, std::stoi(name));
+    const auto number = parse_integer(entry.path().filename().string());
+    if (number && *number < 1'000'000'000) last = std::max(last, int(*number));
   }
   return last;
 }
@@ -43,7 +44,8 @@ RunFolder RunFolder::create(std::string path, bool overwrite) {
   if (path.empty()) path = std::string(kRuns) + "/" + std::to_string(last_number() + 1);
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_empty(path, error)) {
-    if (!overwrite) fail(Exit::create, "{}: exists and is not empty, expected a new folder; pass --overwrite, or --resume to continue it", path);
+    if (!overwrite)
+      fail(Exit::create, "{}: exists and is not empty, expected a new folder; pass --overwrite, or --resume to continue it", path);
     for (const char* old : {"metrics.jsonl", "model.safetensors", "summary.json", "config.json", "checkpoints", "predictions", "maps"})
       fs::remove_all(path + "/" + old, error);
   }
@@ -57,7 +59,8 @@ RunFolder RunFolder::open(std::string path) {
     if (last_number() == 0) fail(Exit::missing, "{}: no run to resume, expected one; pass --save-dir", kRuns);
     path = std::string(kRuns) + "/" + std::to_string(last_number());
   }
-  if (!fs::exists(path + "/checkpoints") && !fs::exists(path + "/model.safetensors")) fail(Exit::missing, "{}: holds no run, expected one to resume", path);
+  if (!fs::exists(path + "/checkpoints") && !fs::exists(path + "/model.safetensors"))
+    fail(Exit::missing, "{}: holds no run, expected one to resume", path);
   make_output_folder(path + "/checkpoints");
   return RunFolder(path);
 }
@@ -74,7 +77,8 @@ void RunFolder::metric(const std::string& line) {
 }
 
 void RunFolder::checkpoint(const Fit& fit) {
-  if (metrics_ && (std::fflush(metrics_) != 0 || fsync(fileno(metrics_)) != 0)) fail(Exit::io, "{}: {}", file("metrics.jsonl"), std::strerror(errno));
+  if (metrics_ && (std::fflush(metrics_) != 0 || fsync(fileno(metrics_)) != 0))
+    fail(Exit::io, "{}: {}", file("metrics.jsonl"), std::strerror(errno));
   fit.save(fmt::format("{}/checkpoints/checkpoint-{:02}-{:09}.safetensors", path_, fit.stage(), fit.steps_in_stage()));
   const std::vector<std::string> all = checkpoints(path_);
   std::error_code error;

@@ -118,7 +118,8 @@ void result(std::string_view text) {
     if (!state().settings.quiet) put(text);
     return;
   }
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail(Exit::io, "stdout: {}, expected to write the result", std::strerror(errno));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    fail(Exit::io, "stdout: {}, expected to write the result", std::strerror(errno));
 }
 
 void flush() {
@@ -150,7 +151,8 @@ void Progress::update(int64_t done, std::string_view note) {
   if (tenth == shown_ && now - last_ < std::chrono::seconds(30)) return;
   shown_ = tenth;
   last_ = now;
-  const std::string text = fmt::format("{}: {} % ({} of {}){}{}", label_, done_ * 100 / total_, done_, total_, note_.empty() ? "" : ", ", note_);
+  const std::string text =
+      fmt::format("{}: {} % ({} of {}){}{}", label_, done_ * 100 / total_, done_, total_, note_.empty() ? "" : ", ", note_);
   write_log(text);
   put(text + "\n");
 }
@@ -160,7 +162,8 @@ void Progress::draw() {
   constexpr int kBar = 24;
   const double part = double(done_) / double(total_), spent = std::chrono::duration<double>(Clock::now() - start_).count();
   const int full = int(part * kBar);
-  std::string text = fmt::format("{} [{}{}] {:3.0f} %", label_, std::string(size_t(full), '#'), std::string(size_t(kBar - full), '.'), 100 * part);
+  std::string text =
+      fmt::format("{} [{}{}] {:3.0f} %", label_, std::string(size_t(full), '#'), std::string(size_t(kBar - full), '.'), 100 * part);
   if (done_ > 0 && done_ < total_ && spent > 1) text += fmt::format(", {} left", duration(spent / part - spent));
   if (!note_.empty()) text += ", " + note_;
   if (int(text.size()) >= columns()) text.resize(size_t(columns() - 1));

@@ -12,10 +12,10 @@
 namespace stflow::terminal {
 
 struct Settings {
-  bool quiet = false;         // warnings and errors only
-  bool verbose = false;       // detail() lines too
-  bool json = false;          // stdout is kept for one JSON object: result() goes to stderr
-  std::string log_file;       // every line also goes here, with the time; appended
+  bool quiet = false;          // warnings and errors only
+  bool verbose = false;        // detail() lines too
+  bool json = false;           // stdout is kept for one JSON object: result() goes to stderr
+  std::string log_file;        // every line also goes here, with the time; appended
   std::string color = "auto";  // auto, always, never
 };
 
@@ -36,13 +36,17 @@ void line(Level, std::string_view text);
 }  // namespace detail
 
 /// A log line, unless --quiet.
-template <class... A> void info(fmt::format_string<A...> f, A&&... a) { detail::line(detail::Level::info, fmt::format(f, std::forward<A>(a)...)); }
+template <class... A> void info(fmt::format_string<A...> f, A&&... a) {
+  detail::line(detail::Level::info, fmt::format(f, std::forward<A>(a)...));
+}
 /// A log line under --verbose.
 template <class... A> void detailed(fmt::format_string<A...> f, A&&... a) {
   if (settings().verbose) detail::line(detail::Level::detail, fmt::format(f, std::forward<A>(a)...));
 }
 /// "stflow: warning: ..." on stderr, always.
-template <class... A> void warn(fmt::format_string<A...> f, A&&... a) { detail::line(detail::Level::warning, fmt::format(f, std::forward<A>(a)...)); }
+template <class... A> void warn(fmt::format_string<A...> f, A&&... a) {
+  detail::line(detail::Level::warning, fmt::format(f, std::forward<A>(a)...));
+}
 /// "stflow: error: ..." on stderr. For main(); everything else throws.
 void error(std::string_view text);
 

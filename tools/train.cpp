@@ -60,7 +60,8 @@ void declare(Options& o, TrainFlags& f) {
   o.flag("resume", &f.resume, "continue the run in --save-dir, or the last one in runs/");
   o.flag("overwrite", &f.overwrite, "replace an earlier run in --save-dir");
   o.flag("save-every", &f.save_every, "steps between checkpoints").at_least(1);
-  o.flag("eval-every", &f.eval_every, "epochs between scores on the test sections in metrics.jsonl (nothing is chosen by them); 0: never").at_least(0);
+  o.flag("eval-every", &f.eval_every, "epochs between scores on the test sections in metrics.jsonl (nothing is chosen by them); 0: never")
+      .at_least(0);
   o.flag("maps", &f.maps, "PNG maps of the best genes");
   o.flag("clip", &f.clip, "no negative values in predictions/*.csv");
   o.flag("dry-run", &f.dry_run, "show the plan and stop");
@@ -80,7 +81,8 @@ ModelConfig config_of(const TrainFlags& f) {
   if (f.gene_activation) c.denoiser.gene_relu = *f.gene_activation == "relu";
   if (f.solver) c.solver = *f.solver == "heun" ? Solver::heun : Solver::euler;
   c.seed = f.seed;
-  if (f.eval_every > 0 && c.members > 1) fail(Exit::usage, "--eval-every: found {} with {} members, expected --members 1", f.eval_every, c.members);
+  if (f.eval_every > 0 && c.members > 1)
+    fail(Exit::usage, "--eval-every: found {} with {} members, expected --members 1", f.eval_every, c.members);
   return c;
 }
 
@@ -107,7 +109,8 @@ bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
   for (StepReport r; true;) {
     const int stage = fit.stage();
     if (!fit.step(r)) return true;
-    run.metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss), shortest(r.grad_norm), shortest(r.lr)));
+    run.metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
+                           shortest(r.grad_norm), shortest(r.lr)));
     if (eval_steps > 0 && r.step % eval_steps == 0) {
       double pearson = 0;
       std::vector<float> all_predictions, truth;
@@ -116,7 +119,8 @@ bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
         all_predictions.insert(all_predictions.end(), p.begin(), p.end()), truth.insert(truth.end(), t.begin(), t.end());
       }
       pearson = score(matrix(all_predictions, g), matrix(truth, g)).mean_pearson;
-      run.metric(fmt::format(R"({{"stage":{},"epoch":{},"test_pearson":{}}})", stage, r.step / eval_steps * f.eval_every, shortest(pearson)));
+      run.metric(
+          fmt::format(R"({{"stage":{},"epoch":{},"test_pearson":{}}})", stage, r.step / eval_steps * f.eval_every, shortest(pearson)));
     }
     progress.update(stage * per_stage + r.step, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
     if (fit.stage() != stage) stage_name = fit.stage_name();
@@ -146,19 +150,20 @@ void write_predictions(const RunFolder& run, const Predictor& model, const Secti
   write_predictions(run.file("predictions/" + section.sample() + ".csv"), section, model.genes, values);
 }
 
-void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit, const std::map<std::string, std::string>& encoder) {
+void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit,
+               const std::map<std::string, std::string>& encoder) {
   int64_t spots = 0;
   for (const auto* group : {&s.train, &s.val, &s.test})
     for (const Slide& slide : *group) spots += slide.size();
   const ModelConfig& c = fit.config();
-  terminal::info("data: {} ({}): {} train, {} val, {} test sections, {} spots, {} genes ({})", data.path, data.layout, s.train.size(), s.val.size(),
-                 s.test.size(), spots, panel.genes.size(), panel.from);
-  terminal::info("model: {} preset, {} layers x {}, {} heads, {} neighbours, {} parameters; {} inputs a spot from {} features", c.preset, c.denoiser.layers,
-                 c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(), c.denoiser.features,
-                 encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
-  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(), fit.steps_per_stage(),
-                 terminal::bytes(fit.arena_bytes()), terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()),
-                 thread_count());
+  terminal::info("data: {} ({}): {} train, {} val, {} test sections, {} spots, {} genes ({})", data.path, data.layout, s.train.size(),
+                 s.val.size(), s.test.size(), spots, panel.genes.size(), panel.from);
+  terminal::info("model: {} preset, {} layers x {}, {} heads, {} neighbours, {} parameters; {} inputs a spot from {} features", c.preset,
+                 c.denoiser.layers, c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(),
+                 c.denoiser.features, encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
+  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(),
+                 fit.steps_per_stage(), terminal::bytes(fit.arena_bytes()),
+                 terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()), thread_count());
 }
 
 }  // namespace
@@ -167,7 +172,8 @@ int train(const Args& args) {
   const auto start = std::chrono::steady_clock::now();
   TrainFlags f;
   f.data.options.min_counts = 10;
-  Options o("train", "Trains STFlow on tissue sections and scores it on held-out ones.", "stflow train --data sections/manifest.csv --genes 100");
+  Options o("train", "Trains STFlow on tissue sections and scores it on held-out ones.",
+            "stflow train --data sections/manifest.csv --genes 100");
   declare(o, f);
   if (!o.parse(args)) return 0;
   ModelConfig config = config_of(f);
@@ -186,7 +192,11 @@ int train(const Args& args) {
 
   RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);
   if (run.finished()) fail(Exit::create, "{}: the run is finished, nothing to resume", run.path());
-  write_atomic(run.file("config.json"), Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}.dump(2) + "\n");
+  write_atomic(
+      run.file("config.json"),
+      Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
+              .dump(2) +
+          "\n");
   if (f.resume) run.resume(fit);
   if (!train_loop(fit, run, f, slides.test)) {
     terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());

@@ -33,8 +33,7 @@ int verify(const Args& args) {
                                           float64 ? "float64" : "float32", name_of(best_isa()));
   if (terminal::settings().json)
     print_json(JsonOut{{"file", golden}, {"tolerance", tolerance}, {"worst", worst}, {"failed", bad}, {"errors", quantities}});
-  else
-    terminal::result(summary);
+  else terminal::result(summary);
   return bad ? int(Exit::mismatch) : 0;
 }
 

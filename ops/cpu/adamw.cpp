@@ -36,7 +36,8 @@ template <class T> STFLOW_INLINE double squares(const T* x, int64_t n) {
 template <> void square_sums(ThisIsa, Tensor x, double* partial) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
-    parallel_for(x.size(), kSquarePiece, [&](int64_t begin, int64_t end) { partial[begin / kSquarePiece] = squares(x.as<T>() + begin, end - begin); });
+    parallel_for(x.size(), kSquarePiece,
+                 [&](int64_t begin, int64_t end) { partial[begin / kSquarePiece] = squares(x.as<T>() + begin, end - begin); });
   });
 }
 

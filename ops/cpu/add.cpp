@@ -43,7 +43,9 @@ template <> void add_row_backward(ThisIsa, Tensor dz, Tensor dv, void* scratch) 
     const int64_t n = dz.cols();
     reduce_rows<T>(
         dz.rows(), n, static_cast<T*>(scratch),
-        [=](int64_t r, T* sums) { lanes_of(n, [&](int64_t i, int l) { store_n<T>(sums + i, load_n(sums + i, l) + load_n(d + r * n + i, l), l); }); },
+        [=](int64_t r, T* sums) {
+          lanes_of(n, [&](int64_t i, int l) { store_n<T>(sums + i, load_n(sums + i, l) + load_n(d + r * n + i, l), l); });
+        },
         [=](int64_t i, T s) { to[i] += s; });
   });
 }

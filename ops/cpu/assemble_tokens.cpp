@@ -22,7 +22,7 @@ void assemble_tokens_forward(ThisIsa, Tensor patches, Tensor cls, Tensor registe
     parallel_for(y.rows(), row_grain(d), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
         const int64_t b = row / tokens, t = row % tokens, i = b * n + t - prefix;
-        const T *x, *p;
+        const T *x = nullptr, *p = nullptr;
         if (t < prefix) {
           x = t < first_register ? cls.as<T>() : registers.as<T>() + (t - first_register) * d;
           p = t < placed ? position.as<T>() + t * d : nullptr;
@@ -37,10 +37,14 @@ void assemble_tokens_forward(ThisIsa, Tensor patches, Tensor cls, Tensor registe
 }
 
 template <>
-void assemble_tokens_backward(ThisIsa, Tensor dy, Tensor cells, int64_t grid, Tensor dpatches, Tensor dcls, Tensor dregisters, Tensor dposition) {
+void assemble_tokens_backward(ThisIsa, Tensor dy, Tensor cells, int64_t grid, Tensor dpatches, Tensor dcls, Tensor dregisters,
+                              Tensor dposition) {
   by_type(dy.type, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t images = dy.shape[0], tokens = dy.shape[1], d = dy.shape[2], n = dpatches.data ? dpatches.shape[1] : cells.data ? cells.shape[1] : grid;
+    const int64_t images = dy.shape[0], tokens = dy.shape[1], d = dy.shape[2],
+                  n = dpatches.data ? dpatches.shape[1]
+                      : cells.data  ? cells.shape[1]
+                                    : grid;
     const int64_t prefix = tokens - n, placed = dposition.data ? dposition.shape[1] - grid : 0;
     const int64_t first_register = prefix - (dregisters.data ? dregisters.shape[1] : prefix > 1 ? prefix - 1 : 0);
     const int32_t* cell = cells.as<int32_t>();

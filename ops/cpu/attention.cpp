@@ -97,8 +97,7 @@ template <class T> STFLOW_INLINE void transpose(const T* a, int64_t keys, int64_
 // Score tiles are made transposed (keys x queries), so that log-sums and row sums lie along the lanes. With
 // p = exp(scale s - sum) and g = v dout^T:  ds = p (g - D) scale,  dv += p dout,  dk += ds q,  dq += ds^T k,
 // where D = sum(dout * out) per query.
-template <class T>
-void backward_head(const Head<T>& h, const T* out, const T* dout, int64_t out_stride, const T* sums, T* dq, T* scratch) {
+template <class T> void backward_head(const Head<T>& h, const T* out, const T* dout, int64_t out_stride, const T* sums, T* dq, T* scratch) {
   const int64_t d = h.k - h.q, query_tiles = (h.tokens + kQueryTile - 1) / kQueryTile;
   const int64_t columns = packed_elements(kQueryTile, h.n), in_rows = packed_elements(h.n, kQueryTile), each = 2 * (columns + in_rows);
   T* packed = scratch;  // per query tile: q and dout as columns, then both as rows
@@ -157,8 +156,7 @@ template <> void attention_forward(ThisIsa, Tensor qkv, int heads, Tensor out, T
   });
 }
 
-template <>
-void attention_backward(ThisIsa, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch) {
+template <> void attention_backward(ThisIsa, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch) {
   by_type(qkv.type, [&](auto zero) {
     using T = decltype(zero);
     const int64_t tokens = qkv.shape[1], d = qkv.shape[2] / 3, n = d / heads, pairs = qkv.shape[0] * heads;

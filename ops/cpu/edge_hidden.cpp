@@ -22,7 +22,8 @@ template <class T> void by_column(const EdgeHidden& a, T* w) {
 template <class T> STFLOW_INLINE void fc1(const T* x, const T* w, int64_t n, T* u) {
   const Vec<T> p = splat(x[0]), q = splat(x[1]), r = splat(x[2]);
   lanes_of(n, [&](int64_t i, int l) {
-    const Vec<T> v = fma<T>(p, load_n(w + i, l), fma<T>(q, load_n(w + n + i, l), fma<T>(r, load_n(w + 2 * n + i, l), load_n(w + 3 * n + i, l))));
+    const Vec<T> v =
+        fma<T>(p, load_n(w + i, l), fma<T>(q, load_n(w + n + i, l), fma<T>(r, load_n(w + 2 * n + i, l), load_n(w + 3 * n + i, l))));
     store_n<T>(u + i, v, l);
   });
 }
@@ -119,7 +120,8 @@ template <> void edge_hidden_forward(ThisIsa, const EdgeHidden& a, Tensor y) {
   by_type(y.type, [&](auto zero) { forward(a, y.as<decltype(zero)>()); });
 }
 
-template <> void edge_hidden_backward(ThisIsa, const EdgeHidden& a, Tensor dy, Tensor dw1, Tensor db1, Tensor dnw, Tensor dnb, void* scratch) {
+template <>
+void edge_hidden_backward(ThisIsa, const EdgeHidden& a, Tensor dy, Tensor dw1, Tensor db1, Tensor dnw, Tensor dnb, void* scratch) {
   by_type(dy.type, [&](auto zero) {
     using T = decltype(zero);
     backward(a, dy.as<T>(), dw1.as<T>(), db1.as<T>(), dnw.as<T>(), dnb.as<T>(), static_cast<T*>(scratch));

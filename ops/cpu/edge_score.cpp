@@ -17,9 +17,22 @@ template <class T> struct Problem {
   const int32_t* neighbours;
 
   explicit Problem(const EdgeScore& a)
-      : k(a.graph->k), heads(a.heads()), m2(2 * a.half()), m(a.half()), width(a.width()), rows(a.rows()), query(a.query.as<T>()),
-        key(a.key.as<T>()), gene(a.gene.as<T>()), edge(a.edge.as<T>()), we(a.edge_weight.as<T>()), nw(a.norm_weight.as<T>()),
-        nb(a.norm_bias.as<T>()), w2(a.fc2_weight.as<T>()), b2(a.fc2_bias.as<T>()), neighbours(a.graph->idx.template as<int32_t>()) {}
+      : k(a.graph->k),
+        heads(a.heads()),
+        m2(2 * a.half()),
+        m(a.half()),
+        width(a.width()),
+        rows(a.rows()),
+        query(a.query.as<T>()),
+        key(a.key.as<T>()),
+        gene(a.gene.as<T>()),
+        edge(a.edge.as<T>()),
+        we(a.edge_weight.as<T>()),
+        nw(a.norm_weight.as<T>()),
+        nb(a.norm_bias.as<T>()),
+        w2(a.fc2_weight.as<T>()),
+        b2(a.fc2_bias.as<T>()),
+        neighbours(a.graph->idx.template as<int32_t>()) {}
 
   // u of rows [first, first + count) into `tile` (count, 2m); wt is We transposed (D, 2m).
   STFLOW_INLINE void hidden(int64_t first, int64_t count, const T* wt, T* tile) const {

@@ -13,7 +13,7 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int kRows = 14;  // 28 of 32 registers hold the tile
 #else
-constexpr int kRows = 6;   // 12 of 16
+constexpr int kRows = 6;  // 12 of 16
 #endif
 constexpr int64_t kDepth = 384;    // rows of a panel that are used at a time
 constexpr int64_t kBlock = 81920;  // numbers of a block of panels
@@ -22,9 +22,18 @@ template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
 template <class T> constexpr int kPanel = 2 * kWidth<T>;
 
 /// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
-template <class T> struct Left { const T* data; int64_t row, column; };
+template <class T> struct Left {
+  const T* data;
+  int64_t row, column;
+};
 /// Where a tile goes: rows ld apart, `columns` <= kPanel of them.
-template <class T> struct Target { T* data; int64_t ld; int columns; bool add; const T* bias; };
+template <class T> struct Target {
+  T* data;
+  int64_t ld;
+  int columns;
+  bool add;
+  const T* bias;
+};
 
 template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool add, int lanes) {
   if (lanes >= kWidth<T>) {
@@ -99,7 +108,8 @@ template <class T> struct Ahead {
 /// C (m, n) = or += A * panels that hold k rows. Calls between() before each tile and done(i, rows, j, columns) for each part
 /// of C that is finished. A block of panels stays in the second cache, a strip of A in the first.
 template <class T, bool RowMajor, class Between, class Done>
-void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between, Done done) {
+void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
+              Done done) {
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
@@ -174,10 +184,11 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
     const int64_t j = group * panels / groups * kPanel<T>, end = (group + 1) * panels / groups * kPanel<T>;
     const int64_t columns = (end < n ? end : n) - j;
     T* to = c + i * ldc + j;
-    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate, nothing,
-                      [&](int64_t r, int64_t count, int64_t column, int64_t width) {
+    multiply<T, true>({a + i * lda, lda, 1}, rows, packed + j * k, columns, k, to, ldc, e.bias ? e.bias + j : nullptr, e.accumulate,
+                      nothing, [&](int64_t r, int64_t count, int64_t column, int64_t width) {
                         const int64_t at = r * ldc + column;
-                        if (e.activation != Activation::none) activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, count, width, e.activation);
+                        if (e.activation != Activation::none)
+                          activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, count, width, e.activation);
                       });
   });
 }
@@ -185,7 +196,8 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
 constexpr int64_t kTransposedRows = 128, kTransposedColumns = 256;  // of B, packed on the stack at a time
 
 template <class T>
-void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums, T* scratch) {
+void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
+                        T* scratch) {
   const int64_t pieces = gemm_transposed_pieces(rows, m, n), blocks = (n + kTransposedColumns - 1) / kTransposedColumns;
   parallel_for(pieces * blocks, 1, [=](int64_t piece, int64_t) {
     const int64_t part = piece / blocks, block = piece % blocks;
@@ -196,12 +208,14 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
     if (block == 0) std::memset(partial_sums, 0, size_t(m) * sizeof(T));
     for (int64_t p = begin; p < end || p == begin; p += kTransposedRows) {
       const int64_t depth = end - p < kTransposedRows ? end - p : kTransposedRows;
-      const int64_t left = end - p - depth < depth ? end - p - depth : depth, tiles = (m + kRows - 1) / kRows * ((columns + kPanel<T> - 1) / kPanel<T>);
+      const int64_t left = end - p - depth < depth ? end - p - depth : depth,
+                    tiles = (m + kRows - 1) / kRows * ((columns + kPanel<T> - 1) / kPanel<T>);
       const int64_t share = (left + tiles - 1) / tiles;
       Ahead<T> next_a{a + (p + depth) * lda, lda, left, m}, next_b{b + (p + depth) * ldb + j, ldb, left, columns};
       pack<T>(b + p * ldb + j, ldb, true, columns, depth, packed);
-      multiply<T, false>({a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin,
-                         [&] { next_a.ask(share), next_b.ask(share); }, nothing);
+      multiply<T, false>(
+          {a + p * lda, 1, lda}, m, packed, columns, depth, partial + j, n, nullptr, p > begin,
+          [&] { next_a.ask(share), next_b.ask(share); }, nothing);
       if (block == 0 && sums)
         for (int64_t r = p; r < p + depth; r++)
           lanes_of(m, [&](int64_t i, int l) { store_n<T>(partial_sums + i, load_n(partial_sums + i, l) + load_n(a + r * lda + i, l), l); });
@@ -228,31 +242,35 @@ template <> void pack_weights(ThisIsa, const double* w, int64_t ldw, bool transp
 }
 
 template <>
-void gemm_rows(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, bool accumulate) {
+void gemm_rows(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+               bool accumulate) {
   multiply<float, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing, nothing);
 }
 template <>
-void gemm_rows(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, bool accumulate) {
+void gemm_rows(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc,
+               bool accumulate) {
   multiply<double, true>({a, lda, 1}, m, packed, n, k, c, ldc, nullptr, accumulate, nothing, nothing);
 }
 
 template <>
-void gemm(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc, const Epilogue<float>& e) {
+void gemm(ThisIsa, const float* a, int64_t lda, int64_t m, const float* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+          const Epilogue<float>& e) {
   product<float>(a, lda, m, packed, n, k, c, ldc, e);
 }
 template <>
-void gemm(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc, const Epilogue<double>& e) {
+void gemm(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc,
+          const Epilogue<double>& e) {
   product<double>(a, lda, m, packed, n, k, c, ldc, e);
 }
 
 template <>
-void gemm_transposed(ThisIsa, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, float* c, int64_t ldc,
-                     float* sums, float* scratch) {
+void gemm_transposed(ThisIsa, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, float* c,
+                     int64_t ldc, float* sums, float* scratch) {
   transposed_product<float>(a, lda, b, ldb, rows, m, n, c, ldc, sums, scratch);
 }
 template <>
-void gemm_transposed(ThisIsa, const double* a, int64_t lda, const double* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, double* c, int64_t ldc,
-                     double* sums, double* scratch) {
+void gemm_transposed(ThisIsa, const double* a, int64_t lda, const double* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, double* c,
+                     int64_t ldc, double* sums, double* scratch) {
   transposed_product<double>(a, lda, b, ldb, rows, m, n, c, ldc, sums, scratch);
 }
 

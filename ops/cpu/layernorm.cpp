@@ -75,8 +75,8 @@ template <>
 void layernorm_backward(ThisIsa, Tensor x, Tensor weight, Tensor stats, Tensor dy, Tensor dx, Tensor dweight, Tensor dbias, void* scratch) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
-    backward<T>(x.as<T>(), weight.as<T>(), stats.as<T>(), dy.as<T>(), dx.as<T>(), dweight.as<T>(), dbias.as<T>(),
-                static_cast<T*>(scratch), x.rows(), x.cols());
+    backward<T>(x.as<T>(), weight.as<T>(), stats.as<T>(), dy.as<T>(), dx.as<T>(), dweight.as<T>(), dbias.as<T>(), static_cast<T*>(scratch),
+                x.rows(), x.cols());
   });
 }
 

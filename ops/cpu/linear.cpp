@@ -35,7 +35,8 @@ template <> void linear_forward(ThisIsa b, Tensor x, Tensor bias, Activation act
 }
 
 template <>
-void linear_backward(ThisIsa b, Tensor x, Tensor weight, Activation activation, const void* pre, Tensor dy, Tensor dx, Tensor dweight, Tensor dbias, void* scratch) {
+void linear_backward(ThisIsa b, Tensor x, Tensor weight, Activation activation, const void* pre, Tensor dy, Tensor dx, Tensor dweight,
+                     Tensor dbias, void* scratch) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     const int64_t rows = dy.rows(), out = dy.cols(), in = x.cols();

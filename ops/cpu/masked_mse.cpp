@@ -42,7 +42,8 @@ template <> void masked_mse_backward(ThisIsa, Tensor x, Tensor target, Tensor we
         if (w == 0) continue;
         const T *a = x.as<T>() + r * n, *b = target.as<T>() + r * n;
         T* d = dx.as<T>() + r * n;
-        lanes_of(n, [&](int64_t i, int l) { store_n<T>(d + i, fma<T>(load_n(a + i, l) - load_n(b + i, l), splat(w), load_n(d + i, l)), l); });
+        lanes_of(n,
+                 [&](int64_t i, int l) { store_n<T>(d + i, fma<T>(load_n(a + i, l) - load_n(b + i, l), splat(w), load_n(d + i, l)), l); });
       }
     });
   });

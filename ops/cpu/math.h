@@ -7,7 +7,7 @@ namespace stflow {
 namespace {
 namespace on_register {
 
-typedef int32_t RegI __attribute__((vector_size(kRegister)));
+using Bits = Reg<uint32_t>;
 STFLOW_INLINE Reg<float> all(float x) { return x - Reg<float>{}; }
 
 /// c[0] + c[1] x + ... + c[N-1] x^(N-1) by Horner's rule.
@@ -19,7 +19,7 @@ template <int N> STFLOW_INLINE Reg<float> polynomial(Reg<float> x, const float (
 }
 
 STFLOW_INLINE Reg<float> exp(Reg<float> x) {
-  const auto vanishes = x < -87.33f;   // comparisons that let NaN pass
+  const auto vanishes = x < -87.33f;  // comparisons that let NaN pass
   x = x > 88.37f ? all(88.37f) : x;
   // x = n ln 2 + r, |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer, which then is in the low bits.
   const Reg<float> shifted = multiply_add<float>(x, all(1.44269504f), all(12582912.0f)), n = shifted - 12582912.0f;
@@ -27,7 +27,7 @@ STFLOW_INLINE Reg<float> exp(Reg<float> x) {
   r = multiply_add<float>(n, all(2.12194440e-4f), r);
   constexpr float c[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f4p-5f, 0x1.123a20p-7f, 0x1.6a23c6p-10f};
   const Reg<float> e = multiply_add<float>(polynomial(r, c), r * r, r) + 1.0f;
-  const Reg<float> y = (Reg<float>)((RegI)e + ((RegI)shifted << 23));  // times 2^n
+  const Reg<float> y = (Reg<float>)((Bits)e + ((Bits)shifted << 23));  // times 2^n
   return vanishes ? Reg<float>{} : y;
 }
 
@@ -45,14 +45,14 @@ STFLOW_INLINE Reg<float> silu_derivative(Reg<float> x) {
 }
 
 STFLOW_INLINE Reg<float> normal_cdf(Reg<float> x, Reg<float>& density) {
-  const Reg<float> z = (Reg<float>)((RegI)x & 0x7fffffff);
+  const Reg<float> z = (Reg<float>)((Bits)x & 0x7fffffffu);
   // z^2 / 2 = square + lost, the second what rounding took: z = h + l with twelve bits in h (Dekker)
-  const Reg<float> h = (Reg<float>)((RegI)z & ~0xfff), l = z - h, square = 0.5f * z * z;
+  const Reg<float> h = (Reg<float>)((Bits)z & ~0xfffu), l = z - h, square = 0.5f * z * z;
   const Reg<float> lost = (0.5f * h * h - square + h * l) + 0.5f * l * l;
   Reg<float> e = exp(-square) * (1.0f - lost);
   e = z > 13.2f ? Reg<float>{} : e;  // where exp ends; infinity - infinity above
   // Phi(-z) e^(z^2 / 2) as a polynomial in 1 / (1 + 0.3 z), fitted on 0 <= z <= 14
-  constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f, 0.0946828950468241f, 0.14253714973106427f,
+  constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f,  0.0946828950468241f,  0.14253714973106427f,
                          -0.07650903778008936f,  0.22866248879826864f, -0.16916735298204152f, 0.038378559315303186f};
   const Reg<float> tail = polynomial(1.0f / (1.0f + 0.3f * z), c) * e;
   density = e * 0.3989422804f;
@@ -85,7 +85,9 @@ template <class T, class F32, class F64> STFLOW_INLINE Vec<T> apply(Vec<T> x, F3
 #define STFLOW_ON_REGISTER(f) [](Reg<float> v) STFLOW_INLINE_LAMBDA { return on_register::f(v); }
 
 /// e^x, 1 ulp; in float32 0 below -87.33, the end of the normal numbers, and e^88.37 = 2.4e38 above 88.37.
-template <class T> STFLOW_INLINE Vec<T> exp(Vec<T> x) { return apply<T>(x, STFLOW_ON_REGISTER(exp), [](double v) { return ::exp(v); }); }
+template <class T> STFLOW_INLINE Vec<T> exp(Vec<T> x) {
+  return apply<T>(x, STFLOW_ON_REGISTER(exp), [](double v) { return ::exp(v); });
+}
 
 STFLOW_INLINE Vec<float> exp(Vec<float> x) { return exp<float>(x); }
 STFLOW_INLINE Vec<double> exp(Vec<double> x) { return exp<double>(x); }
@@ -125,9 +127,8 @@ template <class T> STFLOW_INLINE Vec<T> gelu(Vec<T> x) {
   return apply<T>(x, STFLOW_ON_REGISTER(gelu), [](double v) { return 0.5 * v * ::erfc(-v * 0.70710678118654752440); });
 }
 template <class T> STFLOW_INLINE Vec<T> gelu_derivative(Vec<T> x) {
-  return apply<T>(x, STFLOW_ON_REGISTER(gelu_derivative), [](double v) {
-    return 0.5 * ::erfc(-v * 0.70710678118654752440) + v * ::exp(-0.5 * v * v) * 0.39894228040143267794;
-  });
+  return apply<T>(x, STFLOW_ON_REGISTER(gelu_derivative),
+                  [](double v) { return 0.5 * ::erfc(-v * 0.70710678118654752440) + v * ::exp(-0.5 * v * v) * 0.39894228040143267794; });
 }
 #undef STFLOW_ON_REGISTER
 

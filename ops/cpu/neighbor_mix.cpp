@@ -14,9 +14,17 @@ template <class T> struct Problem {
   const int32_t *idx, *reverse_start, *reverse;
 
   explicit Problem(const NeighborMix& a)
-      : n(a.graph->n), k(a.graph->k), heads(a.heads()), values(a.value.cols() / heads), edges(a.edge.cols() / heads), score(a.score.as<T>()),
-        value(a.value.as<T>()), edge(a.edge.as<T>()), idx(a.graph->idx.template as<int32_t>()),
-        reverse_start(a.graph->reverse_start.template as<int32_t>()), reverse(a.graph->reverse.template as<int32_t>()) {}
+      : n(a.graph->n),
+        k(a.graph->k),
+        heads(a.heads()),
+        values(a.value.cols() / heads),
+        edges(a.edge.cols() / heads),
+        score(a.score.as<T>()),
+        value(a.value.as<T>()),
+        edge(a.edge.as<T>()),
+        idx(a.graph->idx.template as<int32_t>()),
+        reverse_start(a.graph->reverse_start.template as<int32_t>()),
+        reverse(a.graph->reverse.template as<int32_t>()) {}
   int64_t grain() const { return 1 + 16384 / (k * heads * (values + edges) + 1); }
 };
 
@@ -128,7 +136,8 @@ template <> void neighbor_mix_forward(ThisIsa, const NeighborMix& a, Tensor weig
 }
 
 template <>
-void neighbor_mix_backward(ThisIsa, const NeighborMix& a, Tensor weights, Tensor kept, Tensor dy, Tensor dscore, Tensor dvalue, Tensor dedge) {
+void neighbor_mix_backward(ThisIsa, const NeighborMix& a, Tensor weights, Tensor kept, Tensor dy, Tensor dscore, Tensor dvalue,
+                           Tensor dedge) {
   by_type(dy.type, [&](auto zero) {
     using T = decltype(zero);
     backward(a, weights.as<T>(), kept.as<T>(), dy.as<T>(), dscore.as<T>(), dvalue.as<T>(), dedge.as<T>());

@@ -35,7 +35,7 @@ template <class T> struct RegOf { typedef T type __attribute__((vector_size(kReg
 template <class T> using Reg = typename RegOf<T>::type;
 
 constexpr int kLanes = 16;
-template <class T> constexpr int kParts = kLanes * int(sizeof(T)) / kRegister;
+template <class T> constexpr int kParts = kLanes* int(sizeof(T)) / kRegister;
 /// Sixteen numbers in one or more registers. (A g++ vector of sixteen, wider than a register, would live in memory.)
 template <class T> struct Vec {
   Reg<T> part[kParts<T>];
@@ -197,7 +197,9 @@ template <class F> STFLOW_INLINE void lanes_of(int64_t n, F&& f) {
   for (; i + kLanes <= n; i += kLanes) f(i, kLanes);
   if (i < n) f(i, int(n - i));
 }
-template <class T> STFLOW_INLINE Vec<T> load_n(const T* p, int lanes, T rest = 0) { return lanes == kLanes ? load(p) : load_part(p, lanes, rest); }
+template <class T> STFLOW_INLINE Vec<T> load_n(const T* p, int lanes, T rest = 0) {
+  return lanes == kLanes ? load(p) : load_part(p, lanes, rest);
+}
 template <class T> STFLOW_INLINE void store_n(T* p, Vec<T> v, int lanes) {
   if (lanes == kLanes) store(p, v);
   else store_part(p, v, lanes);

@@ -13,7 +13,8 @@ constexpr int kBlockRows = 4, kBlockCols = 1;
 
 /// C (R, 16 V) (+)= A B for one register block; `lanes` cuts the last vector.
 template <class T, int R, int V>
-STFLOW_INLINE void gemm_block(int64_t k, const T* a, int64_t row, int64_t col, const T* b, int64_t ldb, T* c, int64_t ldc, int lanes, bool add) {
+STFLOW_INLINE void gemm_block(int64_t k, const T* a, int64_t row, int64_t col, const T* b, int64_t ldb, T* c, int64_t ldc, int lanes,
+                              bool add) {
   Vec<T> acc[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
@@ -41,7 +42,8 @@ STFLOW_INLINE void gemm_block(int64_t k, const T* a, int64_t row, int64_t col, c
 
 /// C (m, n) = A B, or += with `add`: element (r, i) of A is a[r * row + i * col], B (k, n) and C are row-major.
 template <class T>
-void small_gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t row, int64_t col, const T* b, int64_t ldb, T* c, int64_t ldc, bool add) {
+void small_gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t row, int64_t col, const T* b, int64_t ldb, T* c, int64_t ldc,
+                bool add) {
   constexpr int64_t wide = kBlockCols * kLanes;
   for (int64_t j = 0; j < n;) {
     const bool full = j + wide <= n;

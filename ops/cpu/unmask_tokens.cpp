@@ -36,7 +36,8 @@ template <> void unmask_tokens_backward(ThisIsa, Tensor dy, Tensor order, int64_
         const int64_t cell = i == 0 ? -1 : order.as<int32_t>()[b * (tokens - 1) + i - 1];
         const T* g = dy.as<T>() + (b * tokens + 1 + cell) * d;
         auto add = [&](T* to) {
-          lanes_of(end - begin, [&](int64_t c, int l) { store_n<T>(to + begin + c, load_n(to + begin + c, l) + load_n(g + begin + c, l), l); });
+          lanes_of(end - begin,
+                   [&](int64_t c, int l) { store_n<T>(to + begin + c, load_n(to + begin + c, l) + load_n(g + begin + c, l), l); });
         };
         if (i < inner) {
           if (dx.data) add(dx.as<T>() + (b * inner + i) * d);

@@ -12,7 +12,9 @@ using namespace stflow;
 namespace {
 
 const std::string kHeader = "sample,image,counts,spots,mpp,patient,split\n";
-std::string row(const std::string& s, const std::string& rest) { return s + "," + s + ".png," + s + ".tsv,alignment_table_" + s + ".tsv," + rest + "\n"; }
+std::string row(const std::string& s, const std::string& rest) {
+  return s + "," + s + ".png," + s + ".tsv,alignment_table_" + s + ".tsv," + rest + "\n";
+}
 
 }  // namespace
 
@@ -20,7 +22,8 @@ TEST_CASE("manifest: paths are relative to it, optional cells may be empty") {
   test::TempFolder folder;
   test::tiny_section(folder, "A");
   std::filesystem::create_directory(folder.path("sub"));
-  std::string path = folder.file("sub/m.csv", "spots,sample,counts,image,split\n../alignment_table_A.tsv,A,../A.tsv," + folder.path("A.png") + ",\n");
+  std::string path =
+      folder.file("sub/m.csv", "spots,sample,counts,image,split\n../alignment_table_A.tsv,A,../A.tsv," + folder.path("A.png") + ",\n");
   auto sources = read_manifest(path);
   REQUIRE(sources.size() == 1);
   CHECK(sources[0].counts == folder.path("A.tsv"));
@@ -38,12 +41,15 @@ TEST_CASE("bad input: manifests") {
     test::refuses(code, line, path, [&] { read_manifest(path); });
   };
   refuse("smaple,image,counts,spots\n",
-         "{}: line 1, column 1 ('smaple'): unknown column, expected one of sample, image, counts, spots, mpp, patient, split, embeddings; the nearest is sample");
+         "{}: line 1, column 1 ('smaple'): unknown column, expected one of sample, image, counts, spots, mpp, patient, split, embeddings; "
+         "the nearest is sample");
   refuse("sample,image,counts\n", "{}: line 1: no column 'spots', expected one; the nearest is 'counts'");
   refuse("sample,image,counts,spots,mpp,mpp\n", "{}: line 1, column 6 ('mpp'): column a second time, expected each once");
   refuse(kHeader, "{}: line 1: no sections, expected rows after the header");
-  refuse(kHeader + row("A", "1,p,train") + row("A", "1,p,train"), "{}: line 3, column 1 ('sample'): 'A' a second time, expected each sample once");
-  refuse(kHeader + "../A,A.png,A.tsv,alignment_table_A.tsv,1,p,train\n", "{}: line 2, column 1 ('sample'): '../A', expected a name that can be part of a file name");
+  refuse(kHeader + row("A", "1,p,train") + row("A", "1,p,train"),
+         "{}: line 3, column 1 ('sample'): 'A' a second time, expected each sample once");
+  refuse(kHeader + "../A,A.png,A.tsv,alignment_table_A.tsv,1,p,train\n",
+         "{}: line 2, column 1 ('sample'): '../A', expected a name that can be part of a file name");
   refuse(kHeader + "A,,A.tsv,alignment_table_A.tsv,1,p,train\n", "{}: line 2, column 2 ('image'): empty, expected a path");
   refuse(kHeader + row("A", "1,p,training"), "{}: line 2, column 7 ('split'): 'training', expected train, val or test");
   refuse(kHeader + row("A", "0.001,p,train"), "{}: line 2, column 5 ('mpp'): '0.001', expected 0.05 to 10 microns per pixel");
@@ -74,17 +80,20 @@ TEST_CASE("dataset: folders are recognised, a split is stated") {
   CHECK(d.sections[0].split() == Split::test);
   CHECK(d.sections[1].split() == Split::train);
   options.test = {"a"};
-  test::refuses(Exit::usage, "--test: 'a', expected a sample of {}; the nearest is 'A'", folder.path(), [&] { open_dataset(folder.path(), options); });
+  test::refuses(Exit::usage, "--test: 'a', expected a sample of {}; the nearest is 'A'", folder.path(),
+                [&] { open_dataset(folder.path(), options); });
 }
 
 TEST_CASE("bad input: folders") {
   test::TempFolder folder;
   test::refuses(Exit::missing, "{}: no such folder, expected a data set", folder.path("none"), [&] { open_dataset(folder.path("none")); });
-  const std::string wanted = ", expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg";
+  const std::string wanted =
+      ", expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg";
   test::refuses(Exit::data, "{}: no data set recognised" + wanted, folder.path(), [&] { open_dataset(folder.path()); });
   test::tiny_section(folder, "A");
   std::filesystem::remove(folder.path("A.png"));
-  test::refuses(Exit::data, "{}: no section has all its files (A: no image, left out)" + wanted, folder.path(), [&] { open_dataset(folder.path()); });
+  test::refuses(Exit::data, "{}: no section has all its files (A: no image, left out)" + wanted, folder.path(),
+                [&] { open_dataset(folder.path()); });
 }
 
 TEST_CASE("bad input: one patient on both sides, the same slide twice") {
@@ -94,7 +103,8 @@ TEST_CASE("bad input: one patient on both sides, the same slide twice") {
   std::string path = folder.file("m.csv", kHeader + row("A", ",p1,train") + row("B", ",p1,test"));
   DataOptions options;
   options.spot_pitch = 10;
-  test::refuses(Exit::data, "{}: patient 'p1' has A for training and B for testing, expected each patient on one side", path, [&] { open_dataset(path, options); });
+  test::refuses(Exit::data, "{}: patient 'p1' has A for training and B for testing, expected each patient on one side", path,
+                [&] { open_dataset(path, options); });
   path = folder.file("m.csv", kHeader + row("A", ",p1,train") + row("B", ",p2,test"));
   CHECK(open_dataset(path, options).warnings == std::vector<std::string>{"A and B have the same image", "A and B have the same counts"});
 }
@@ -109,7 +119,9 @@ TEST_CASE("bad input: spots without counts, a section of one spot") {
   CHECK(d.sections[0].size() == 3);
   options.min_counts = 8;
   d = open_dataset(folder.path(), options);
-  CHECK(d.warnings == std::vector<std::string>{"A: 2 spots with fewer than 8 counts are left out (--min-counts)", "A: one spot: it has no neighbours"});
+  CHECK(d.warnings ==
+        std::vector<std::string>{"A: 2 spots with fewer than 8 counts are left out (--min-counts)", "A: one spot: it has no neighbours"});
   options.min_counts = 100;
-  test::refuses(Exit::data, "{}: no spot has 100 counts, expected at least one; lower --min-counts", folder.path("A.tsv"), [&] { open_dataset(folder.path(), options); });
+  test::refuses(Exit::data, "{}: no spot has 100 counts, expected at least one; lower --min-counts", folder.path("A.tsv"),
+                [&] { open_dataset(folder.path(), options); });
 }

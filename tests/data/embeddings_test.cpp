@@ -21,13 +21,15 @@ namespace {
 struct Made {
   std::string path;
   hid_t file;
-  Made(const test::TempFolder& folder, const std::string& name = "e.h5") : path(folder.path(name)), file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
+  Made(const test::TempFolder& folder, const std::string& name = "e.h5")
+      : path(folder.path(name)), file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
   ~Made() { close(); }
   void close() {
     if (file >= 0) H5Fclose(file);
     file = -1;
   }
-  void numbers(const char* name, const std::vector<hsize_t>& dims, const std::vector<double>& values, hid_t type = H5T_NATIVE_FLOAT, hid_t plist = H5P_DEFAULT) const {
+  void numbers(const char* name, const std::vector<hsize_t>& dims, const std::vector<double>& values, hid_t type = H5T_NATIVE_FLOAT,
+               hid_t plist = H5P_DEFAULT) const {
     hid_t space = H5Screate_simple(int(dims.size()), dims.data(), nullptr);
     hid_t data = H5Dcreate2(file, name, type, space, H5P_DEFAULT, plist, H5P_DEFAULT);
     if (!values.empty()) H5Dwrite(data, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
@@ -68,7 +70,11 @@ TEST_CASE("embeddings: fixed and variable strings, (N) and (N, 1), whole and hal
   Made a(folder, "a.h5");
   a.numbers("embeddings", {3, 2}, {1, 2, 3, 4, 5, 6});
   a.numbers("coords", {3, 2}, {10, 20, 30, 40, 50, 60}, H5T_STD_I64LE);
-  a.fixed_strings("barcodes", {3, 1}, "1x2" "abc" "1x1", 3);
+  a.fixed_strings("barcodes", {3, 1},
+                  "1x2"
+                  "abc"
+                  "1x1",
+                  3);
   a.close();
   Embeddings e = load_embeddings(a.path);
   CHECK(e.dim == 2);
@@ -98,7 +104,9 @@ TEST_CASE("embeddings: joined by barcode") {
   CHECK(s.features == std::vector<float>{0, 0, 1, 2});
   CHECK(s.counts == std::vector<float>{7, 9});
   CHECK(s.xy == std::vector<double>{1, 1, 1, 2});
-  CHECK(warnings == std::vector<std::string>{"S: 1 spots only in the counts, 1 only in the embeddings, 2 in both; unmatched spots are left out", "S: 1 spots have features that are all zero"});
+  CHECK(warnings ==
+        std::vector<std::string>{"S: 1 spots only in the counts, 1 only in the embeddings, 2 in both; unmatched spots are left out",
+                                 "S: 1 spots have features that are all zero"});
 }
 
 TEST_CASE("bad input: embeddings that do not fit the spots") {
@@ -112,9 +120,11 @@ TEST_CASE("bad input: embeddings that do not fit the spots") {
     std::vector<std::string> warnings;
     test::refuses(Exit::data, "{}: " + line, m.path, [&] { read_embeddings(s, {}, warnings); });
   };
-  refuse({1, 2, 3}, {"1x1-1", "2x1-1", "1x2"}, "2 spots only in the counts, 2 only in the embeddings, 1 in both, expected at least half to match");
+  refuse({1, 2, 3}, {"1x1-1", "2x1-1", "1x2"},
+         "2 spots only in the counts, 2 only in the embeddings, 1 in both, expected at least half to match");
   refuse({1, 2, 3}, {"1x1", "2x1", "1x1"}, "barcodes: '1x1' in row 2 a second time, expected each once");
-  refuse({1, NAN, 3}, {"1x1", "2x1", "1x2"}, "embeddings: row 1 (spot '2x1'), column 0 is nan, expected a finite number; --drop-nonfinite leaves such spots out");
+  refuse({1, NAN, 3}, {"1x1", "2x1", "1x2"},
+         "embeddings: row 1 (spot '2x1'), column 0 is nan, expected a finite number; --drop-nonfinite leaves such spots out");
   Made m(folder, "nan.h5");
   m.numbers("embeddings", {3, 1}, {1, INFINITY, 3});
   m.variable_strings("barcodes", {"1x1", "2x1", "1x2"});
@@ -130,12 +140,16 @@ TEST_CASE("bad input: embeddings that do not fit the spots") {
 
 TEST_CASE("bad input: HDF5 files") {
   test::TempFolder folder;
-  auto refuse_file = [](const std::string& path, const std::string& line) { test::refuses(Exit::data, "{}: " + line, path, [&] { load_embeddings(path); }); };
+  auto refuse_file = [](const std::string& path, const std::string& line) {
+    test::refuses(Exit::data, "{}: " + line, path, [&] { load_embeddings(path); });
+  };
   refuse_file(folder.file("x.h5", "<html>"), "is an HTML page, expected an HDF5 file");
-  refuse_file(folder.file("x.h5", "version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer, not the data, expected an HDF5 file");
+  refuse_file(folder.file("x.h5", "version https://git-lfs.github.com/spec/v1\n"),
+              "is a Git LFS pointer, not the data, expected an HDF5 file");
   refuse_file(folder.file("x.h5", "hello"), "is of an unknown format, expected an HDF5 file");
   refuse_file(folder.file("x.h5", "\x89HDF\r\n\x1a\n"), "damaged HDF5 file, expected one that opens");
-  test::refuses(Exit::missing, "{}: No such file or directory, expected a readable file", folder.path("none.h5"), [&] { load_embeddings(folder.path("none.h5")); });
+  test::refuses(Exit::missing, "{}: No such file or directory, expected a readable file", folder.path("none.h5"),
+                [&] { load_embeddings(folder.path("none.h5")); });
 
   auto refuse = [&](auto make, const std::string& line) {
     Made m(folder);
@@ -145,19 +159,45 @@ TEST_CASE("bad input: HDF5 files") {
   };
   auto names = [](const Made& m) { m.variable_strings("barcodes", {"a", "b"}); };
   refuse([](const Made&) {}, "found nothing, expected a dataset 'embeddings'");
-  refuse([](const Made& m) { m.numbers("coords", {1}, {1}), m.numbers("features", {1}, {1}); }, "found coords, features, expected a dataset 'embeddings'");
+  refuse([](const Made& m) { m.numbers("coords", {1}, {1}), m.numbers("features", {1}, {1}); },
+         "found coords, features, expected a dataset 'embeddings'");
   refuse([](const Made& m) { m.numbers("embeddings", {2, 1}, {1, 2}); }, "dataset 'barcodes': not there, expected one");
   refuse([&](const Made& m) { m.numbers("embeddings", {3, 1}, {1, 2, 3}), names(m); }, "2 barcodes, expected 3 as the rows of embeddings");
-  refuse([&](const Made& m) { m.numbers("embeddings", {2, 1, 1}, {1, 2}), names(m); }, "dataset 'embeddings': 3 dimensions, expected 1 or 2");
-  refuse([&](const Made& m) { m.numbers("embeddings", {2, 0}, {}), names(m); }, "dataset 'embeddings': 2 x 0 values, expected at least one");
-  refuse([&](const Made& m) { m.variable_strings("embeddings", {"a", "b"}), names(m); }, "dataset 'embeddings': no numbers, expected numbers");
-  refuse([](const Made& m) { m.numbers("embeddings", {1}, {1}), m.numbers("barcodes", {1}, {1}); }, "dataset 'barcodes': no strings, expected strings");
-  refuse([](const Made& m) { m.numbers("embeddings", {1}, {1}), m.fixed_strings("barcodes", {1, 2}, "ab", 1); }, "dataset 'barcodes': 2 columns, expected one");
-  refuse([](const Made& m) { m.numbers("embeddings", {1}, {1}), m.fixed_strings("barcodes", {1}, std::string(5000, 'a'), 5000); }, "dataset 'barcodes': strings of 5000 bytes, expected at most 4096");
-  refuse([&](const Made& m) { m.numbers("embeddings", {2}, {1, 2}), m.numbers("coords", {2, 3}, {1, 2, 3, 4, 5, 6}), names(m); }, "dataset 'coords': 2 x 3 values, expected 2 x 2");
-  refuse([](const Made& m) { H5Gclose(H5Gcreate2(m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); }, "dataset 'embeddings': damaged or a group, expected a dataset");
-  refuse([](const Made& m) { H5Lcreate_external("/etc/passwd", "/x", m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT); }, "dataset 'embeddings': a link to elsewhere, expected data in this file");
-  refuse([](const Made& m) { H5Lcreate_soft("/elsewhere", m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT); }, "dataset 'embeddings': a link to elsewhere, expected data in this file");
+  refuse(
+      [&](const Made& m) {
+        m.numbers("embeddings", {2, 1, 1}, {1, 2}), names(m);
+      },
+      "dataset 'embeddings': 3 dimensions, expected 1 or 2");
+  refuse(
+      [&](const Made& m) {
+        m.numbers("embeddings", {2, 0}, {}), names(m);
+      },
+      "dataset 'embeddings': 2 x 0 values, expected at least one");
+  refuse(
+      [&](const Made& m) {
+        m.variable_strings("embeddings", {"a", "b"}), names(m);
+      },
+      "dataset 'embeddings': no numbers, expected numbers");
+  refuse([](const Made& m) { m.numbers("embeddings", {1}, {1}), m.numbers("barcodes", {1}, {1}); },
+         "dataset 'barcodes': no strings, expected strings");
+  refuse(
+      [](const Made& m) {
+        m.numbers("embeddings", {1}, {1}), m.fixed_strings("barcodes", {1, 2}, "ab", 1);
+      },
+      "dataset 'barcodes': 2 columns, expected one");
+  refuse([](const Made& m) { m.numbers("embeddings", {1}, {1}), m.fixed_strings("barcodes", {1}, std::string(5000, 'a'), 5000); },
+         "dataset 'barcodes': strings of 5000 bytes, expected at most 4096");
+  refuse(
+      [&](const Made& m) {
+        m.numbers("embeddings", {2}, {1, 2}), m.numbers("coords", {2, 3}, {1, 2, 3, 4, 5, 6}), names(m);
+      },
+      "dataset 'coords': 2 x 3 values, expected 2 x 2");
+  refuse([](const Made& m) { H5Gclose(H5Gcreate2(m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); },
+         "dataset 'embeddings': damaged or a group, expected a dataset");
+  refuse([](const Made& m) { H5Lcreate_external("/etc/passwd", "/x", m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT); },
+         "dataset 'embeddings': a link to elsewhere, expected data in this file");
+  refuse([](const Made& m) { H5Lcreate_soft("/elsewhere", m.file, "embeddings", H5P_DEFAULT, H5P_DEFAULT); },
+         "dataset 'embeddings': a link to elsewhere, expected data in this file");
   refuse(
       [](const Made& m) {
         hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
@@ -188,12 +228,27 @@ TEST_CASE("bad input: HDF5 files") {
 
 TEST_CASE("bad input: a reader that crashes, hangs or eats memory becomes one error line") {
   auto refuse = [](const std::function<std::string()>& work, const ChildLimits& limits, const std::string& line) {
-    test::refuses(Exit::data, "f.h5: the reader " + line + ", expected a readable HDF5 file", "", [&] { in_child_process("f.h5", "HDF5", limits, work); });
+    test::refuses(Exit::data, "f.h5: the reader " + line + ", expected a readable HDF5 file", "",
+                  [&] { in_child_process("f.h5", "HDF5", limits, work); });
   };
-  refuse([]() -> std::string { std::raise(SIGSEGV); return ""; }, {}, "crashed (signal 11)");
-  refuse([]() -> std::string { std::raise(SIGABRT); return ""; }, {}, "crashed (signal 6)");
+  refuse(
+      []() -> std::string {
+        std::raise(SIGSEGV);
+        return "";
+      },
+      {}, "crashed (signal 11)");
+  refuse(
+      []() -> std::string {
+        std::raise(SIGABRT);
+        return "";
+      },
+      {}, "crashed (signal 6)");
   refuse([]() -> std::string { ::_exit(9); }, {}, "ended with status 9");
-  refuse([]() -> std::string { for (;;) std::this_thread::sleep_for(std::chrono::seconds(10)); }, {1, int64_t(1) << 20}, "needed more than 1 s or 1048576 bytes");
+  refuse(
+      []() -> std::string {
+        for (;;) std::this_thread::sleep_for(std::chrono::seconds(10));
+      },
+      {1, int64_t(1) << 20}, "needed more than 1 s or 1048576 bytes");
   refuse([]() -> std::string { throw std::bad_alloc(); }, {1, int64_t(1) << 20}, "needed more than 1048576 bytes");
   try {  // a sanitizer ends the process in its own way when memory is refused
     in_child_process("f.h5", "HDF5", {5, int64_t(3) << 20}, []() -> std::string { return std::string(4 << 20, 'x'); });
@@ -202,7 +257,8 @@ TEST_CASE("bad input: a reader that crashes, hangs or eats memory becomes one er
     CHECK(e.code() == Exit::data);
     CHECK(std::string(e.what()).starts_with("f.h5: the reader "));
   }
-  test::refuses(Exit::create, "a line", "", [] { in_child_process("f.h5", "HDF5", {}, []() -> std::string { throw Error(Exit::create, "a line"); }); });
+  test::refuses(Exit::create, "a line", "",
+                [] { in_child_process("f.h5", "HDF5", {}, []() -> std::string { throw Error(Exit::create, "a line"); }); });
   CHECK(in_child_process("f.h5", "HDF5", {}, [] { return std::string(1 << 20, 'x'); }).size() == 1 << 20);
 }
 

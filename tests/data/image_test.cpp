@@ -16,13 +16,15 @@ using namespace stflow;
 namespace {
 
 /// A PNG of any kind through libpng: rows of `bytes` bytes each.
-std::string png_of(const test::TempFolder& folder, int width, int height, int depth, int colour, bool interlaced, const std::vector<uint8_t>& pixels) {
+std::string png_of(const test::TempFolder& folder, int width, int height, int depth, int colour, bool interlaced,
+                   const std::vector<uint8_t>& pixels) {
   std::string path = folder.path("made.png");
   FILE* f = std::fopen(path.c_str(), "wb");
   png_structp p = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
   png_infop i = png_create_info_struct(p);
   png_init_io(p, f);
-  png_set_IHDR(p, i, png_uint_32(width), png_uint_32(height), depth, colour, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(p, i, png_uint_32(width), png_uint_32(height), depth, colour, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   png_write_info(p, i);
   std::vector<png_bytep> rows;
   for (int y = 0; y < height; y++) rows.push_back(const_cast<png_bytep>(pixels.data() + size_t(y) * pixels.size() / size_t(height)));
@@ -77,9 +79,11 @@ TEST_CASE("image: PNG and JPEG, plain, progressive, grey, 16 bits, transparent, 
     CHECK(largest_difference(back, smooth) <= 3);
   }
   std::vector<uint8_t> grey{10, 20, 30, 40};
-  CHECK(read_image(png_of(folder, 2, 2, 8, PNG_COLOR_TYPE_GRAY, false, grey)).rgb == std::vector<uint8_t>{10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40});
+  CHECK(read_image(png_of(folder, 2, 2, 8, PNG_COLOR_TYPE_GRAY, false, grey)).rgb ==
+        std::vector<uint8_t>{10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40});
   CHECK(read_image(png_of(folder, 1, 1, 16, PNG_COLOR_TYPE_RGB, false, {255, 255, 128, 0, 0, 0})).rgb == std::vector<uint8_t>{255, 128, 0});
-  CHECK(read_image(png_of(folder, 2, 1, 8, PNG_COLOR_TYPE_RGBA, false, {9, 9, 9, 0, 1, 2, 3, 255})).rgb == std::vector<uint8_t>{255, 255, 255, 1, 2, 3});
+  CHECK(read_image(png_of(folder, 2, 1, 8, PNG_COLOR_TYPE_RGBA, false, {9, 9, 9, 0, 1, 2, 3, 255})).rgb ==
+        std::vector<uint8_t>{255, 255, 255, 1, 2, 3});
   CHECK(read_image(png_of(folder, 61, 43, 8, PNG_COLOR_TYPE_RGB, true, picture.rgb)).rgb == picture.rgb);
 }
 
@@ -117,14 +121,17 @@ TEST_CASE("bad input: images") {
   std::string damaged = good;
   damaged.replace(pixels + 200, 2, "\xff\xd9");
   refuse(damaged, "row 14: Corrupt JPEG data: premature end of data segment, expected a whole JPEG image");
-  refuse(resized_jpeg(good, 65000, 65000), "header: 65000 x 65000 pixels in " + std::to_string(good.size()) + " bytes, expected a whole image");
+  refuse(resized_jpeg(good, 65000, 65000),
+         "header: 65000 x 65000 pixels in " + std::to_string(good.size()) + " bytes, expected a whole image");
   refuse(resized_jpeg(good, 0, 10), "header: Empty JPEG image (DNL not supported), expected a whole JPEG image");
   options = {};
   options.progressive = true;
   std::string progressive = test::jpeg(picture, options);
-  refuse(resized_jpeg(progressive, 16384, 8193) + std::string(200'000, '\0'), "header: 16384 x 8193 pixels in progressive or interlaced order, expected at most 134217728 pixels or plain order");
+  refuse(resized_jpeg(progressive, 16384, 8193) + std::string(200'000, '\0'),
+         "header: 16384 x 8193 pixels in progressive or interlaced order, expected at most 134217728 pixels or plain order");
   // The same scan again and again: each would cost a pass over the image.
-  size_t first = progressive.find("\xff\xda"), second = progressive.find("\xff\xda", first + 2), huffman = progressive.find("\xff\xc4", first + 2);
+  size_t first = progressive.find("\xff\xda"), second = progressive.find("\xff\xda", first + 2),
+         huffman = progressive.find("\xff\xc4", first + 2);
   std::string scan = progressive.substr(first, std::min(second, huffman) - first), bomb = progressive.substr(0, first);
   for (int i = 0; i < 250; i++) bomb += scan;
   refuse(bomb + "\xff\xd9", "row 0: more than 200 scans, expected a whole JPEG image");
@@ -133,7 +140,8 @@ TEST_CASE("bad input: images") {
   const std::string png = read_text(folder.path("good.png"));
   refuse(png.substr(0, png.size() / 2), "row 0: the file ends early, expected a whole PNG image");
   refuse(png.substr(0, 20), "header: the file ends early, expected a whole PNG image");
-  refuse(resized_png(png, 60000, 60000), "header: 60000 x 60000 pixels in " + std::to_string(png.size()) + " bytes, expected a whole image");
+  refuse(resized_png(png, 60000, 60000),
+         "header: 60000 x 60000 pixels in " + std::to_string(png.size()) + " bytes, expected a whole image");
   refuse(resized_png(png, 64, 0), "header: Invalid IHDR data, expected a whole PNG image");
   std::string flipped = png;
   flipped[20] ^= 1;

@@ -29,7 +29,9 @@ struct Pair {
 };
 
 const std::string kCounts = "\tA\tB\n1x1\t1\t2\n2x1\t3\t4\n1x2\t5\t6\n2x2\t7\t8\n";
-const std::string kSpots = "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2\t2\t2\t2\t250.5\t260\t1\n1\t1\t1\t1\t50\t60\t1\n2\t1\t2\t1\t250\t60\t1\n1\t2\t1\t2\t50\t260\t0\n";
+const std::string kSpots =
+    "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2\t2\t2\t2\t250."
+    "5\t260\t1\n1\t1\t1\t1\t50\t60\t1\n2\t1\t2\t1\t250\t60\t1\n1\t2\t1\t2\t50\t260\t0\n";
 
 }  // namespace
 
@@ -45,7 +47,9 @@ TEST_CASE("legacy ST: joined by spot id in the order of the counts, selected spo
 }
 
 TEST_CASE("bad input: counts tables") {
-  auto refuse = [](const std::string& text, const std::string& line) { test::refuses(Exit::data, "c.tsv: " + line, "", [&] { counts(text); }); };
+  auto refuse = [](const std::string& text, const std::string& line) {
+    test::refuses(Exit::data, "c.tsv: " + line, "", [&] { counts(text); });
+  };
   refuse("id\n", "line 1: 1 column, expected spot ids and genes separated by tabs");
   refuse("\tA\n", "line 1: no spots, expected rows after the header");
   refuse("\tA\t\n1x1\t1\t1\n", "line 1, column 3: no name, expected a gene");
@@ -73,14 +77,18 @@ TEST_CASE("legacy ST: duplicate genes as the user decides") {
 }
 
 TEST_CASE("bad input: spot tables") {
-  auto refuse = [](const std::string& text, const std::string& line) { test::refuses(Exit::data, "s.tsv: " + line, "", [&] { spots(text); }); };
+  auto refuse = [](const std::string& text, const std::string& line) {
+    test::refuses(Exit::data, "s.tsv: " + line, "", [&] { spots(text); });
+  };
   const std::string header = "x\ty\tpixel_x\tpixel_y\tselected\n";
   refuse("x\ty\tpixel_x\n", "line 1: no column 'pixel_y', expected one; the nearest is 'pixel_x'");
   refuse(header, "line 1: no spots, expected rows after the header");
   refuse(header + "1.5\t1\t1\t1\t1\n", "line 2, column 1 ('x'): '1.5', expected a whole number");
   refuse(header + "1\t1\t1\t1\t2\n", "line 2, column 5 ('selected'): '2', expected 0 or 1");
-  refuse(header + "1\t1\t1\t1\t1\n1\t1\t2\t2\t1\n", "line 3, column 1 ('x'): spot '1x1' a second time (first on line 2), expected each once");
-  refuse(header + "1\t1\tinf\t1\t1\n", "line 2, column 3 ('pixel_x'): 'inf', expected a finite coordinate; --drop-nonfinite leaves such spots out");
+  refuse(header + "1\t1\t1\t1\t1\n1\t1\t2\t2\t1\n",
+         "line 3, column 1 ('x'): spot '1x1' a second time (first on line 2), expected each once");
+  refuse(header + "1\t1\tinf\t1\t1\n",
+         "line 2, column 3 ('pixel_x'): 'inf', expected a finite coordinate; --drop-nonfinite leaves such spots out");
   CHECK(spots("\xef\xbb\xbfx\ty\tpixel_x\tpixel_y\r\n1\t1\t5\t6\r\n").pixel == std::vector<double>{5, 6});
 }
 
@@ -90,10 +98,12 @@ TEST_CASE("bad input: tables that do not belong together") {
   s.source.counts = folder.file("c.tsv", "\tA\n1x1-1\t1\n2x1-1\t1\n1x2\t1\n");
   s.source.spots = folder.file("s.tsv", kSpots);
   std::vector<std::string> warnings;
-  test::refuses(Exit::data, "{}: 2 spots only in the counts, 3 only in the spot file, 1 in both, expected at least half to match", s.source.counts, [&] { read_legacy(s, {}, warnings); });
+  test::refuses(Exit::data, "{}: 2 spots only in the counts, 3 only in the spot file, 1 in both, expected at least half to match",
+                s.source.counts, [&] { read_legacy(s, {}, warnings); });
   s.source.counts = folder.file("c.tsv", "\tA\n1x2\t1\n");
-  test::refuses(Exit::data, "{}: no selected spot has counts (0 spots only in the counts, 3 only in the spot file, 1 in both), expected at least one", s.source.spots,
-                [&] { read_legacy(s, {}, warnings); });
+  test::refuses(Exit::data,
+                "{}: no selected spot has counts (0 spots only in the counts, 3 only in the spot file, 1 in both), expected at least one",
+                s.source.spots, [&] { read_legacy(s, {}, warnings); });
 }
 
 TEST_CASE("legacy ST: NaN is left out only where asked") {
@@ -116,8 +126,12 @@ TEST_CASE("bad input: microns per pixel") {
     std::vector<std::string> warnings;
     test::refuses(Exit::data, "{}: " + line, s.source.spots, [&] { read_legacy(s, o, warnings); });
   };
-  with(0.5, 0, "microns per pixel: 0.5 from --mpp, 0.9994 from 200 um between spots that are 200.1 pixels apart, expected at most 5 % between them");
-  with(1.0, 1.2, "microns per pixel: 1 from --mpp, 1.2 from the manifest, 0.9994 from 200 um between spots that are 200.1 pixels apart, expected at most 5 % between them");
+  with(
+      0.5, 0,
+      "microns per pixel: 0.5 from --mpp, 0.9994 from 200 um between spots that are 200.1 pixels apart, expected at most 5 % between them");
+  with(1.0, 1.2,
+       "microns per pixel: 1 from --mpp, 1.2 from the manifest, 0.9994 from 200 um between spots that are 200.1 pixels apart, expected at "
+       "most 5 % between them");
   with(20, 0, "20 microns per pixel from --mpp, expected 0.05 to 10");
   with(0, 0.01, "0.01 microns per pixel from the manifest, expected 0.05 to 10");
   Pair agree(kCounts, kSpots, {}, 1.02);
@@ -127,7 +141,8 @@ TEST_CASE("bad input: microns per pixel") {
   const std::string staggered = "x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n3\t1\t30\t10\n2\t2\t20\t20\n4\t2\t40\t20\n";
   Pair unknown("\tA\n1x1\t1\n3x1\t1\n2x2\t1\n4x2\t1\n", staggered);
   CHECK(unknown.section.mpp == 0);
-  test::refuses(Exit::data, "S: no microns per pixel: tried --mpp, the manifest and the spot pitch; pass --mpp or --spot-pitch", "", [&] { patch_side(unknown.section, {}); });
+  test::refuses(Exit::data, "S: no microns per pixel: tried --mpp, the manifest and the spot pitch; pass --mpp or --spot-pitch", "",
+                [&] { patch_side(unknown.section, {}); });
   DataOptions o;
   o.spot_pitch = 100;
   Pair given("\tA\n1x1\t1\n3x1\t1\n2x2\t1\n4x2\t1\n", staggered, o);

@@ -31,8 +31,10 @@ TEST_CASE("output: PNG and CSV are the same bytes every time and under any local
   CHECK(read_text(folder.path("a.png")) == read_text(folder.path("b.png")));
   CHECK(read_image(folder.path("a.png")).rgb == image.rgb);
   CHECK_FALSE(std::filesystem::exists(folder.path("a.png.partial")));
-  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/p.csv"), [&] { write_predictions(folder.path("no/p.csv"), s, genes, values); });
-  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/p.png"), [&] { write_png(folder.path("no/p.png"), image); });
+  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/p.csv"),
+                [&] { write_predictions(folder.path("no/p.csv"), s, genes, values); });
+  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/p.png"),
+                [&] { write_png(folder.path("no/p.png"), image); });
 }
 
 TEST_CASE("feature cache: found by content, damage is noticed, an unwritable folder is no obstacle") {
@@ -65,11 +67,14 @@ TEST_CASE("feature cache: found by content, damage is noticed, an unwritable fol
   bytes[bytes.size() - 1] ^= 1;
   write_atomic(cache.path(key), bytes);
   CHECK_FALSE(cache.load(key, 2, 3, back, warnings));
-  CHECK(warnings == std::vector<std::string>{cache.path(key) + ": sha256 differs from the one in its header, expected an undamaged file; the features are computed again"});
+  CHECK(warnings ==
+        std::vector<std::string>{
+            cache.path(key) + ": sha256 differs from the one in its header, expected an undamaged file; the features are computed again"});
   warnings.clear();
   FeatureCache nowhere(folder.file("file", "x"));
   nowhere.store(key, 2, 3, features, warnings);
-  CHECK(warnings == std::vector<std::string>{folder.path("file") + "/features: Not a directory, expected an output folder; the features are not kept"});
+  CHECK(warnings ==
+        std::vector<std::string>{folder.path("file") + "/features: Not a directory, expected an output folder; the features are not kept"});
   FeatureCache none("");
   none.store(key, 2, 3, features, warnings);
   CHECK_FALSE(none.load(key, 2, 3, back, warnings));

@@ -34,7 +34,10 @@ TEST_CASE("panel: most variable genes by the documented rule") {
   CHECK(most_variable({&a, &b}, 1).genes == std::vector<std::string>{"EQUAL"});  // equal variance: by name
   CHECK(most_variable({&a, &b}, 3).genes == std::vector<std::string>{"EQUAL", "HIGH", "ONCE"});
   CHECK(most_variable({&b, &a}, 3).genes == most_variable({&a, &b}, 3).genes);
-  test::refuses(Exit::data, "genes: 4 genes are found in at least 10 % of the spots of every training section, expected 5; lower --genes", "", [&] { most_variable({&a, &b}, 5); });
+  test::refuses(Exit::data, "genes: 4 genes are found in at least 10 % of the spots of every training section, expected 5; lower --genes",
+                "", [&] {
+                  most_variable({&a, &b}, 5);
+                });
 }
 
 TEST_CASE("panel: columns are found by name") {
@@ -47,12 +50,15 @@ TEST_CASE("panel: columns are found by name") {
 
 TEST_CASE("bad input: panels") {
   Section s = section({"ERBB2", "ENSG01"}, {1, 2});
-  auto missing = [&](const std::vector<std::string>& genes, const std::string& line) { test::refuses(Exit::data, "c.tsv: " + line, "", [&] { counts_of(s, {genes, ""}); }); };
+  auto missing = [&](const std::vector<std::string>& genes, const std::string& line) {
+    test::refuses(Exit::data, "c.tsv: " + line, "", [&] { counts_of(s, {genes, ""}); });
+  };
   const std::string advice = "; --missing-genes zero fills them and leaves them out of scores";
   missing({"ERBB2", "X"}, "1 of 2 panel genes missing (X), expected all" + advice);
   missing({"erbb2"}, "1 of 1 panel genes missing (erbb2), expected all; it has 'ERBB2': another spelling?" + advice);
   missing({"ENSG01.5"}, "1 of 1 panel genes missing (ENSG01.5), expected all; it has 'ENSG01': another spelling?" + advice);
-  missing({"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}, "12 of 12 panel genes missing (a, b, c, d, e, f, g, h, i, j and 2 more), expected all" + advice);
+  missing({"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"},
+          "12 of 12 panel genes missing (a, b, c, d, e, f, g, h, i, j and 2 more), expected all" + advice);
 
   test::TempFolder folder;
   auto refuse = [&](const std::string& text, const std::string& line) {
@@ -65,6 +71,7 @@ TEST_CASE("bad input: panels") {
   refuse(R"({"genes": ["A", 3]})", "genes[1]: 3, expected a name");
   refuse(R"({"genes": ["A", "B", "A", "B", "C"]})", "genes: 2 listed more than once (A, B), expected each once");
   refuse(R"({"genes": ["A"], "genes": ["B"]})", "1:18: key 'genes' a second time, expected each key once");
-  refuse("{\"genes\": [\"A\",]}", "1:16: syntax error while parsing value - unexpected ']'; expected '[', '{', or a literal, expected JSON");
+  refuse("{\"genes\": [\"A\",]}",
+         "1:16: syntax error while parsing value - unexpected ']'; expected '[', '{', or a literal, expected JSON");
   CHECK(read_panel(folder.file("p.json", R"({"genes": ["B", "A"]})")).genes == std::vector<std::string>{"B", "A"});
 }

@@ -61,7 +61,8 @@ TEST_CASE("patches: whole pixels are copied, other sizes are resampled without a
   for (auto [side, size] : {std::pair<int64_t, int>{8, 8}, {16, 7}, {9, 14}, {1, 3}, {64, 5}}) {
     auto patches = cut(folder.path("a.png"), xy, side, size);
     REQUIRE(patches.size() == 5);
-    for (int64_t i = 0; i < 5; i++) CHECK(largest_difference(patches[i], plainly(image, xy[size_t(2 * i)], xy[size_t(2 * i + 1)], side, size)) <= 1);
+    for (int64_t i = 0; i < 5; i++)
+      CHECK(largest_difference(patches[i], plainly(image, xy[size_t(2 * i)], xy[size_t(2 * i + 1)], side, size)) <= 1);
   }
   auto exact = cut(folder.path("a.png"), {20, 15}, 8, 8);
   for (int64_t y = 0; y < 8; y++)
@@ -100,11 +101,15 @@ TEST_CASE("bad input: coordinates outside the image, in shared places") {
   }
   s.xy[0] = 100;
   check_coordinates(s, warnings);
-  CHECK(warnings == std::vector<std::string>{"S: 1 of 200 spots outside the 100 x 1000 pixels of the image: their patches are partly or wholly white"});
+  CHECK(warnings ==
+        std::vector<std::string>{"S: 1 of 200 spots outside the 100 x 1000 pixels of the image: their patches are partly or wholly white"});
   s.xy[2] = -1, s.xy[4] = 500;
-  test::refuses(Exit::data, "s.tsv: 3 of 200 spots outside the 100 x 1000 pixels of the image, expected at most 1 %", "", [&] { check_coordinates(s, warnings); });
+  test::refuses(Exit::data, "s.tsv: 3 of 200 spots outside the 100 x 1000 pixels of the image, expected at most 1 %", "",
+                [&] { check_coordinates(s, warnings); });
   for (size_t i = 0; i < 200; i++) s.xy[2 * i] = double(i * 4), s.xy[2 * i + 1] = double(i % 100);
-  test::refuses(Exit::data, "s.tsv: 175 of 200 spots outside the 100 x 1000 pixels of the image, expected at most 1 %; swapped axes fit better", "", [&] { check_coordinates(s, warnings); });
+  test::refuses(Exit::data,
+                "s.tsv: 175 of 200 spots outside the 100 x 1000 pixels of the image, expected at most 1 %; swapped axes fit better", "",
+                [&] { check_coordinates(s, warnings); });
   warnings.clear();
   for (double& x : s.xy) x = 50;
   check_coordinates(s, warnings);

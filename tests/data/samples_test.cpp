@@ -20,9 +20,15 @@ TEST_CASE("samples: shapes, totals and scale of the five sections") {
   Dataset d = open_dataset(kSamples);
   CHECK(d.layout == "manifest");
   REQUIRE(d.sections.size() == 5);
-  struct { const char* sample; int64_t spots, genes, width, height; double total; } expected[] = {
-      {"C2", 187, 15706, 9274, 9911, 8508}, {"C3", 180, 15821, 9270, 9936, 9549}, {"C4", 184, 15842, 9278, 9916, 10190},
-      {"C5", 181, 15721, 9272, 9901, 10015}, {"C6", 178, 15772, 9288, 9907, 12428}};
+  struct {
+    const char* sample;
+    int64_t spots, genes, width, height;
+    double total;
+  } expected[] = {{"C2", 187, 15706, 9274, 9911, 8508},
+                  {"C3", 180, 15821, 9270, 9936, 9549},
+                  {"C4", 184, 15842, 9278, 9916, 10190},
+                  {"C5", 181, 15721, 9272, 9901, 10015},
+                  {"C6", 178, 15772, 9288, 9907, 12428}};
   for (size_t i = 0; i < 5; i++) {
     const Section& s = d.sections[i];
     const auto& e = expected[i];
@@ -45,13 +51,14 @@ TEST_CASE("samples: shapes, totals and scale of the five sections") {
   auto spot = std::find(d.sections[0].spots.begin(), d.sections[0].spots.end(), "25x13") - d.sections[0].spots.begin();
   CHECK(d.sections[0].xy[size_t(2 * spot)] == 6930.58);
   CHECK(d.sections[0].xy[size_t(2 * spot + 1)] == 3510.24);
-  CHECK(d.describe()[4] == "C6 [test]: 178 spots, 15772 genes, image 9288 x 9907, 0.6877 um per pixel (200 um between spots that are 290.8 pixels apart)");
-  CHECK(d.warnings == std::vector<std::string>{
-                          "C3: 0 spots only in the counts, 2 only in the spot file, 180 in both; unmatched spots are left out",
-                          "C4: 0 spots only in the counts, 3 only in the spot file, 184 in both; unmatched spots are left out",
-                          "C5: 0 spots only in the counts, 2 only in the spot file, 181 in both; unmatched spots are left out",
-                          "C6: 0 spots only in the counts, 1 only in the spot file, 178 in both; unmatched spots are left out",
-                          "no patients are stated: sections of one patient may stand on both sides of the split"});
+  CHECK(d.describe()[4] ==
+        "C6 [test]: 178 spots, 15772 genes, image 9288 x 9907, 0.6877 um per pixel (200 um between spots that are 290.8 pixels apart)");
+  CHECK(d.warnings ==
+        std::vector<std::string>{"C3: 0 spots only in the counts, 2 only in the spot file, 180 in both; unmatched spots are left out",
+                                 "C4: 0 spots only in the counts, 3 only in the spot file, 184 in both; unmatched spots are left out",
+                                 "C5: 0 spots only in the counts, 2 only in the spot file, 181 in both; unmatched spots are left out",
+                                 "C6: 0 spots only in the counts, 1 only in the spot file, 178 in both; unmatched spots are left out",
+                                 "no patients are stated: sections of one patient may stand on both sides of the split"});
 }
 
 TEST_CASE("samples: precomputed features and the shipped gene panel") {
@@ -64,7 +71,8 @@ TEST_CASE("samples: precomputed features and the shipped gene panel") {
     CHECK(d.sections[i].size() == spots[i]);
     CHECK(d.sections[i].feature_dim == 223);
   }
-  // The shipped panel was made by an independent program. It is the rule applied to C2-C5: highest variance of log1p counts among genes found in 10 % of the spots.
+  // The shipped panel was made by an independent program. It is the rule applied to C2-C5: highest variance of log1p counts among genes
+  // found in 10 % of the spots.
   Panel shipped = read_panel(kSamples + "/var_50genes.json"), ours = most_variable(d.of(Split::train), 50);
   CHECK(ours.genes == shipped.genes);
   PanelCounts c = counts_of(d.sections[4], shipped);

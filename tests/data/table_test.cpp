@@ -91,7 +91,8 @@ TEST_CASE("bad input: tables") {
   cell("\x01\xff" + std::string(100, 'y'), integer,
        "line 2, column 2 ('b'): '\\x01\\xff" + std::string(52, 'y') + "...', expected a whole number");
   std::string bytes = "x\ty\tpixl_x\n";
-  test::refuses(Exit::data, "t.tsv: line 1: no column 'pixel_x', expected one; the nearest is 'pixl_x'", "", [&] { (void)Table(bytes, "t.tsv", '\t').column("pixel_x"); });
+  test::refuses(Exit::data, "t.tsv: line 1: no column 'pixel_x', expected one; the nearest is 'pixl_x'", "",
+                [&] { (void)Table(bytes, "t.tsv", '\t').column("pixel_x"); });
 }
 
 TEST_CASE("bad input: gzip") {

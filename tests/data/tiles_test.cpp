@@ -31,7 +31,8 @@ TEST_CASE("tiles: a flat picture gives its density; the stain jitter moves it, a
   CHECK(still.blocks() == 16);
   still.tile(RandomKey(1, Stream::augment, 2, 3), a.data());
   double worst = 0;
-  for (size_t i = 0; i < a.size(); i++) worst = std::max(worst, std::fabs(double(a[i]) + std::log((std::vector{200, 120, 180}[i % 3] + 1) / 256.0)));
+  for (size_t i = 0; i < a.size(); i++)
+    worst = std::max(worst, std::fabs(double(a[i]) + std::log((std::vector{200, 120, 180}[i % 3] + 1) / 256.0)));
   CHECK(worst < 1e-5);
   TileSource moving({path}, 32, 48, {.scale = 0.2, .stain = 0.2, .base = 0.05});
   moving.tile(RandomKey(1, Stream::augment, 2, 3), b.data());
@@ -49,7 +50,8 @@ TEST_CASE("tiles: white and black are no tissue, and a picture has to hold a til
     test::refuses(Exit::data, "{}: image: no tissue, expected coloured blocks of 32 pixels", path, [&] { TileSource({path}, 32, 32, {}); });
   }
   const std::string path = picture_of(folder, 40, {200, 120, 180});
-  test::refuses(Exit::data, "{}: header: 40 x 40 pixels, expected at least 43 x 43 for a tile", path, [&] { TileSource({path}, 32, 32, {}); });
+  test::refuses(Exit::data, "{}: header: 40 x 40 pixels, expected at least 43 x 43 for a tile", path,
+                [&] { TileSource({path}, 32, 32, {}); });
 }
 
 TEST_CASE("tile_statistics: flat, striped and partly seen tiles") {
@@ -69,11 +71,11 @@ TEST_CASE("tile_statistics: flat, striped and partly seen tiles") {
   CHECK(got[3] == doctest::Approx(0.0));
   tile_statistics(tile.data(), size, patch, right, got.data(), patches.data());
   CHECK(got[0] == doctest::Approx(0.5));
-  CHECK(got[3] == doctest::Approx(0.5));    // deviation
-  CHECK(got[6] == doctest::Approx(0.0));    // third moment
-  CHECK(got[9] == doctest::Approx(0.25));   // variance
-  CHECK(got[15] == doctest::Approx(1.0));   // differences to the right at full resolution ...
-  CHECK(got[24] == doctest::Approx(0.0));   // ... and none after averaging two pixels
+  CHECK(got[3] == doctest::Approx(0.5));   // deviation
+  CHECK(got[6] == doctest::Approx(0.0));   // third moment
+  CHECK(got[9] == doctest::Approx(0.25));  // variance
+  CHECK(got[15] == doctest::Approx(1.0));  // differences to the right at full resolution ...
+  CHECK(got[24] == doctest::Approx(0.0));  // ... and none after averaging two pixels
   CHECK(patches[0] == doctest::Approx(1.5));
   CHECK(patches[kPatchStatistics + 2] == doctest::Approx(std::log(1.01) + 2.5));
 }

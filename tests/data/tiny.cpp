@@ -50,13 +50,16 @@ std::string jpeg(const Image& image, const JpegOptions& options) {
   if (options.progressive) jpeg_simple_progression(&c);
   jpeg_start_compress(&c, TRUE);
   if (options.orientation != 1) {
-    const unsigned char exif[] = {'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, static_cast<unsigned char>(options.orientation), 0, 0, 0, 0, 0, 0};
+    const unsigned char exif[] = {'E', 'x', 'i', 'f', 0,    0, 'M', 'M', 0, 42, 0, 0, 0,
+                                  8,   0,   1,   1,   0x12, 0, 3,   0,   0, 0,  1, 0, static_cast<unsigned char>(options.orientation),
+                                  0,   0,   0,   0,   0,    0};
     jpeg_write_marker(&c, JPEG_APP0 + 1, exif, sizeof exif);
   }
   std::vector<uint8_t> row(size_t(image.width) * 4);
   for (int64_t y = 0; y < image.height; y++) {
     for (int64_t x = 0; x < image.width; x++)
-      for (int k = 0; k < c.input_components; k++) row[size_t(x * c.input_components + k)] = k < 3 ? image.rgb[size_t((y * image.width + x) * 3 + k)] : 0;
+      for (int k = 0; k < c.input_components; k++)
+        row[size_t(x * c.input_components + k)] = k < 3 ? image.rgb[size_t((y * image.width + x) * 3 + k)] : 0;
     JSAMPROW rows[1] = {row.data()};
     jpeg_write_scanlines(&c, rows, 1);
   }
@@ -70,7 +73,8 @@ std::string jpeg(const Image& image, const JpegOptions& options) {
 void tiny_section(const TempFolder& folder, const std::string& sample, const std::string& counts_of_first) {
   write_png(folder.path(sample + ".png"), picture(40, 30));
   folder.file(sample + ".tsv", "\tA\tB\tC\n1x1\t" + counts_of_first + "\n2x1\t0\t3\t4\n1x2\t5\t0\t6\n");
-  folder.file("alignment_table_" + sample + ".tsv", "x\ty\tpixel_x\tpixel_y\tselected\n1\t1\t10\t10\t1\n2\t1\t20\t10\t1\n1\t2\t10\t20\t1\n");
+  folder.file("alignment_table_" + sample + ".tsv",
+              "x\ty\tpixel_x\tpixel_y\tselected\n1\t1\t10\t10\t1\n2\t1\t20\t10\t1\n1\t2\t10\t20\t1\n");
 }
 
 }  // namespace stflow::test

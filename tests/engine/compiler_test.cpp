@@ -33,6 +33,6 @@ TEST_CASE("compiler: a double->float->double round trip in a struct of two doubl
 
 TEST_CASE("compiler: a*b + c is rounded twice unless the source says fma") {
   const double a = 1 + 0x1p-30;
-  CHECK(multiply_add(a, a, -(1 + 0x1p-29)) == 0);           // the exact answer, 2^-60, is lost in the product
+  CHECK(multiply_add(a, a, -(1 + 0x1p-29)) == 0);  // the exact answer, 2^-60, is lost in the product
   CHECK(__builtin_fma(a, a, -(1 + 0x1p-29)) == 0x1p-60);
 }

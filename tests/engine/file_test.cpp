@@ -36,7 +36,8 @@ TEST_CASE("file: written whole or not at all") {
 
 TEST_CASE("bad input: missing files and folders in their place") {
   test::TempFolder folder;
-  test::refuses(Exit::missing, "{}: No such file or directory, expected a readable file", folder.path("none"), [&] { FileView v(folder.path("none")); });
+  test::refuses(Exit::missing, "{}: No such file or directory, expected a readable file", folder.path("none"),
+                [&] { FileView v(folder.path("none")); });
   test::refuses(Exit::missing, "{}: a folder, expected a regular file", folder.path(), [&] { FileView v(folder.path()); });
   test::refuses(Exit::missing, "{}: a special file, expected a regular file", "/dev/null", [&] { FileView v("/dev/null"); });
   std::string big = folder.file("big", "12345");
@@ -46,7 +47,8 @@ TEST_CASE("bad input: missing files and folders in their place") {
 TEST_CASE("bad input: outputs that cannot be made") {
   test::TempFolder folder;
   std::string file = folder.file("file", "x");
-  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/such"), [&] { write_atomic(folder.path("no/such"), ""); });
+  test::refuses(Exit::create, "{}: No such file or directory, expected a place to write", folder.path("no/such"),
+                [&] { write_atomic(folder.path("no/such"), ""); });
   test::refuses(Exit::create, "{}: Not a directory, expected an output folder", file + "/sub", [&] { make_output_folder(file + "/sub"); });
   test::refuses(Exit::create, "{}: a file, expected an output folder", file, [&] { make_output_folder(file); });
   test::refuses(Exit::create, "{}: a folder, expected a file name", folder.path(), [&] { write_atomic(folder.path(), ""); });
@@ -84,7 +86,9 @@ TEST_CASE("bad input: the disk refuses bytes") {
         file.commit();
       } catch (const Error& e) {
         std::string line = e.what();
-        bool named = line.starts_with(path + (reserve ? ": reserving 1200 bytes: File too large, " : ": writing 1200 bytes: File too large, ")) && line.ends_with(" bytes free");
+        bool named =
+            line.starts_with(path + (reserve ? ": reserving 1200 bytes: File too large, " : ": writing 1200 bytes: File too large, ")) &&
+            line.ends_with(" bytes free");
         return named && e.code() == Exit::io ? 42 : 43;
       }
       return 44;

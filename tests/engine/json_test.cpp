@@ -29,8 +29,9 @@ TEST_CASE("bad input: JSON names the line and column") {
   refuse("[1,\n 1e400]", "2:6: number overflow parsing '1e400', expected JSON");
   refuse("[123456789012345678901234567890]", "1:3: an integer beyond 64 bits, expected a smaller one");
   refuse("[1, NaN]", "1:5: syntax error while parsing value - invalid literal; last read: '1, N', expected JSON");
-  refuse(R"(["\ud800"])", "1:9: syntax error while parsing value - invalid string: surrogate U+D800..U+DBFF must be followed by "
-                          "U+DC00..U+DFFF; last read: '\"\\ud800\"', expected JSON");
+  refuse(R"(["\ud800"])",
+         "1:9: syntax error while parsing value - invalid string: surrogate U+D800..U+DBFF must be followed by "
+         "U+DC00..U+DFFF; last read: '\"\\ud800\"', expected JSON");
   refuse(std::string(100, '['), "1:65: more than 64 levels, expected fewer");
   refuse(std::string(1'000'000, '['), "1:65: more than 64 levels, expected fewer");
   refuse("", "1:1: syntax error while parsing value - unexpected end of input; expected '[', '{', or a literal, expected JSON");

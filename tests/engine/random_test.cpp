@@ -8,7 +8,11 @@
 using namespace stflow;
 
 TEST_CASE("random: Philox4x32-10 gives the known answers of Random123") {
-  struct Known { Philox4 counter; uint32_t k0, k1; Philox4 want; };
+  struct Known {
+    Philox4 counter;
+    uint32_t k0, k1;
+    Philox4 want;
+  };
   const Known known[] = {
       {{{0, 0, 0, 0}}, 0, 0, {{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}}},
       {{{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}}, 0xffffffff, 0xffffffff, {{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}}},

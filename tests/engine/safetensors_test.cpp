@@ -27,7 +27,7 @@ TEST_CASE("half: every half survives, floats round to nearest even") {
     if (!std::isnan(x)) REQUIRE(float_to_half(x) == h);
     if (!std::isnan(b)) REQUIRE(float_to_bfloat(b) == h);
   }
-  CHECK(float_to_half(1.0f + 0x1p-11f) == 0x3c00);             // a tie goes to even
+  CHECK(float_to_half(1.0f + 0x1p-11f) == 0x3c00);  // a tie goes to even
   CHECK(float_to_half(1.0f + 0x1p-11f + 0x1p-20f) == 0x3c01);
   CHECK(float_to_half(65519.0f) == 0x7bff);
   CHECK(float_to_half(65520.0f) == 0x7c00);
@@ -45,8 +45,12 @@ TEST_CASE("safetensors: what is written is read") {
   std::vector<double> d{0.1, -0.2};
   std::vector<int32_t> n{1, -2, 3};
   write_safetensors(path,
-                    {{"half", view(f.data(), {2, 3}), Stored::f16}, {"f", view(f.data(), {6})}, {"d", view(d.data(), {2, 1})}, {"n", view(n.data(), {3})},
-                     {"n64", view(n.data(), {3}), Stored::i64}, {"none", view(f.data(), {0, 4})}},
+                    {{"half", view(f.data(), {2, 3}), Stored::f16},
+                     {"f", view(f.data(), {6})},
+                     {"d", view(d.data(), {2, 1})},
+                     {"n", view(n.data(), {3})},
+                     {"n64", view(n.data(), {3}), Stored::i64},
+                     {"none", view(f.data(), {0, 4})}},
                     {{"genes", "[\"A\"]"}});
   SafeTensors s(path);
   s.verify();
@@ -64,10 +68,13 @@ TEST_CASE("safetensors: what is written is read") {
   std::vector<double> out(6);
   s.read_into("half", view(out.data(), {2, 3}));
   CHECK(out[5] == 65504);
-  test::refuses(Exit::data, "{}: tensor 'half': shape (2, 3), expected (3, 2)", path, [&] { s.read_into("half", view(out.data(), {3, 2})); });
+  test::refuses(Exit::data, "{}: tensor 'half': shape (2, 3), expected (3, 2)", path, [&] {
+    s.read_into("half", view(out.data(), {3, 2}));
+  });
   test::refuses(Exit::data, "{}: no tensor 'g', expected one among its 6", path, [&] { (void)s.at("g"); });
   test::refuses(Exit::data, "{}: __metadata__: no 'prior', expected one", path, [&] { (void)s.meta("prior"); });
-  test::refuses(Exit::data, "{}: tensor 'd': element 0 is 0.1 (F64), expected an integer of 32 bits", path, [&] { (void)s.read<int32_t>("d"); });
+  test::refuses(Exit::data, "{}: tensor 'd': element 0 is 0.1 (F64), expected an integer of 32 bits", path,
+                [&] { (void)s.read<int32_t>("d"); });
 }
 
 TEST_CASE("safetensors: a flipped bit in any byte and any cut are found") {
@@ -106,24 +113,34 @@ TEST_CASE("bad input: safetensors, one file per rule") {
   refuse(container("", 0), "byte 8: no '{', expected a JSON header");
   refuse(container(" {}", 0), "byte 8: no '{', expected a JSON header");
   refuse(container("{" + a + "," + a + "}", 8), "byte 62: key 'a' a second time, expected each key once");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"dtype":"F32","data_offsets":[0,8]}})", 8), "byte 40: key 'dtype' a second time, expected each key once");
-  refuse(container("{\"\xff\":1}", 0), "byte 10: syntax error while parsing object key - invalid string: ill-formed UTF-8 byte; last read: '\"\xff'; expected string literal, expected JSON");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"dtype":"F32","data_offsets":[0,8]}})", 8),
+         "byte 40: key 'dtype' a second time, expected each key once");
+  refuse(container("{\"\xff\":1}", 0),
+         "byte 10: syntax error while parsing object key - invalid string: ill-formed UTF-8 byte; last read: '\"\xff'; expected string "
+         "literal, expected JSON");
   refuse(container(R"({"a":{"dtype":"F32","shape":[[[2]]],"data_offsets":[0,8]}})", 8), "byte 38: more than 4 levels, expected fewer");
   refuse(container(R"({"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}})", 2),
          "byte 9: tensor 'a': dtype \"F8_E4M3\", expected F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 or BOOL");
-  refuse(container(R"({"a":{"shape":[2],"data_offsets":[0,2]}})", 2), "byte 9: tensor 'a': no 'dtype', expected dtype, shape and data_offsets");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})", 8), "byte 9: tensor 'a': 4 members, expected dtype, shape and data_offsets");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8), "byte 9: tensor 'a': shape with -2, expected whole numbers from 0");
+  refuse(container(R"({"a":{"shape":[2],"data_offsets":[0,2]}})", 2),
+         "byte 9: tensor 'a': no 'dtype', expected dtype, shape and data_offsets");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})", 8),
+         "byte 9: tensor 'a': 4 members, expected dtype, shape and data_offsets");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8),
+         "byte 9: tensor 'a': shape with -2, expected whole numbers from 0");
   refuse(container(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8),
          "byte 9: tensor 'a': shape (4294967296, 4294967296) overflows, expected fewer elements");
   refuse(container(R"({"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,8]}})", 8),
          "byte 9: tensor 'a': shape (4611686018427387904) overflows, expected fewer bytes");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 8), "byte 9: tensor 'a': data_offsets [0,4], expected 8 bytes for F32 (2)");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8), "byte 9: tensor 'a': data_offsets [8,0], expected 8 bytes for F32 (2)");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 8),
+         "byte 9: tensor 'a': data_offsets [0,4], expected 8 bytes for F32 (2)");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8),
+         "byte 9: tensor 'a': data_offsets [8,0], expected 8 bytes for F32 (2)");
   refuse(container("{" + a + "}", 7), "byte 9: tensor 'a': ends at byte 70, expected at most 69: truncated?");
   refuse(container("{" + a + "}", 9), "byte 70: 1 bytes after the last tensor, expected the end of the file");
-  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), "byte 9: tensor 'a': data start at byte 67 (a hole), expected 63");
-  refuse(container("{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), "byte 62: tensor 'b': data start at byte 120 (an overlap), expected 124");
+  refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
+         "byte 9: tensor 'a': data start at byte 67 (a hole), expected 63");
+  refuse(container("{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
+         "byte 62: tensor 'b': data start at byte 120 (an overlap), expected 124");
   refuse(container(R"({"__metadata__":{"x":1}})", 0), "byte 9: __metadata__.x is number, expected a string");
   refuse(container(R"({"__metadata__":[]})", 0), "byte 9: __metadata__ is no object, expected names with strings");
   std::string unsigned_file = folder.file("plain.safetensors", container("{" + a + "}", 8));

@@ -49,8 +49,8 @@ struct Small {
   explicit Small(DType type = DType::f32) : config(sizes()), set(type), denoiser(set, config) { set.allocate(3); }
 
   // features and y0 are per spot; both are permuted with the spots.
-  std::vector<float> predict(std::vector<double> coords, std::vector<int32_t> rank, const std::vector<float>& features, const std::vector<float>& y0,
-                             FrameMode mode = FrameMode::exact) const {
+  std::vector<float> predict(std::vector<double> coords, std::vector<int32_t> rank, const std::vector<float>& features,
+                             const std::vector<float>& y0, FrameMode mode = FrameMode::exact) const {
     const auto n = int64_t(rank.size());
     Geometry g;
     g.build(view(coords.data(), {n, 2}), view(rank.data(), {n}), {6, mode, true}, DType::f32);
@@ -70,7 +70,8 @@ std::vector<float> floats(size_t n, uint64_t seed) {
 
 double apart(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = 0, top = 0;
-  for (size_t i = 0; i < a.size(); i++) worst = std::max(worst, double(std::fabs(a[i] - b[i]))), top = std::max(top, double(std::fabs(b[i])));
+  for (size_t i = 0; i < a.size(); i++)
+    worst = std::max(worst, double(std::fabs(a[i] - b[i]))), top = std::max(top, double(std::fabs(b[i])));
   return worst / top;
 }
 
@@ -84,7 +85,8 @@ TEST_CASE("denoiser: moving a slide changes nothing, on twelve layouts") {
     CAPTURE(l.name);
     const auto n = size_t(l.n());
     const std::vector<float> x = floats(n * 7, 1), y0 = floats(n * 5, 2);
-    const std::vector<float> want = model.predict(l.coords, l.rank, x, y0), plain = model.predict(l.coords, l.rank, x, y0, FrameMode::reference);
+    const std::vector<float> want = model.predict(l.coords, l.rank, x, y0),
+                             plain = model.predict(l.coords, l.rank, x, y0, FrameMode::reference);
     for (int m = 0; m < 50; m++) {
       const Philox4 r = key.draw(uint64_t(m));
       const double turn = m < 4 ? m * 1.5707963267948966 : 6.283185307179586 * open01(r.v[0], r.v[1]), flip = m % 2 ? -1 : 1;
@@ -96,7 +98,8 @@ TEST_CASE("denoiser: moving a slide changes nothing, on twelve layouts") {
         moved[2 * i + 1] = std::sin(turn) * a + std::cos(turn) * b + sy;
       }
       REQUIRE(apart(model.predict(moved, l.rank, x, y0), want) <= 1e-5);
-      if (l.name == "hex") reference_worst = std::max(reference_worst, apart(model.predict(moved, l.rank, x, y0, FrameMode::reference), plain));
+      if (l.name == "hex")
+        reference_worst = std::max(reference_worst, apart(model.predict(moved, l.rank, x, y0, FrameMode::reference), plain));
     }
   }
   CHECK(reference_worst > 1e-3);  // guards the test: the reference's frames do depend on the pose of a complete hexagon

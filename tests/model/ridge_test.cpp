@@ -94,7 +94,9 @@ TEST_CASE("matrix: Cholesky systems of awkward sizes, and what is not positive d
 }
 
 TEST_CASE("ridge: equals the normal equations, with fewer features than spots and with more") {
-  struct Size { size_t n, f, g; };
+  struct Size {
+    size_t n, f, g;
+  };
   for (auto [n, f, g] : {Size{90, 20, 3}, {40, 40, 2}, {30, 70, 4}, {300, 90, 7}, {2, 1, 1}})
     for (double lambda : {0.01, 0.7, 5.0}) {
       CAPTURE(n);

@@ -63,7 +63,8 @@ TEST_CASE("vit: gradients of a whole block in float64") {
   for (bool swiglu : {false, true})
     for (bool layer_scale : {false, true}) {
       VitConfig c;
-      c.image = 16, c.patch = 4, c.dim = 12, c.depth = 2, c.heads = 3, c.hidden = 20, c.swiglu = swiglu, c.layer_scale = layer_scale, c.registers = 2;
+      c.image = 16, c.patch = 4, c.dim = 12, c.depth = 2, c.heads = 3, c.hidden = 20, c.swiglu = swiglu, c.layer_scale = layer_scale,
+      c.registers = 2;
       ParameterSet set(DType::f64);
       Vit vit(set, c);
       set.allocate(3);
@@ -97,7 +98,8 @@ TEST_CASE("vit: gradients of a whole block in float64") {
 namespace {
 
 /// The tensors of a fixture, changed by `edit`, in a new file.
-std::string changed(const test::TempFolder& folder, const std::function<void(std::map<std::string, std::vector<float>>&, std::map<std::string, std::string>&)>& edit) {
+std::string changed(const test::TempFolder& folder,
+                    const std::function<void(std::map<std::string, std::vector<float>>&, std::map<std::string, std::string>&)>& edit) {
   SafeTensors file("tests/fixtures/vit_registers_swiglu.safetensors");
   std::map<std::string, std::vector<float>> tensors;
   for (const auto& t : file.tensors()) tensors[t.name] = file.read<float>(t.name);
@@ -134,17 +136,22 @@ TEST_CASE("vit: a checkpoint that does not fit is refused with everything that i
       load_vit(file, vit, set);
     });
   };
-  refused("{}: missing blocks.1.ls2.gamma, norm.bias; surplus head.bias, head.weight, expected exactly the tensors of this ViT", [](Tensors& t, Metadata&) {
-    t.erase("norm.bias"), t.erase("blocks.1.ls2.gamma");
-    t["head.weight"] = {1, 2}, t["head.bias"] = {1};
-  });
+  refused("{}: missing blocks.1.ls2.gamma, norm.bias; surplus head.bias, head.weight, expected exactly the tensors of this ViT",
+          [](Tensors& t, Metadata&) {
+            t.erase("norm.bias"), t.erase("blocks.1.ls2.gamma");
+            t["head.weight"] = {1, 2}, t["head.bias"] = {1};
+          });
   refused("{}: metadata: num_heads is 5, expected a divisor of 48", [](Tensors&, Metadata& m) { m["num_heads"] = "5"; });
   refused("{}: metadata: num_heads is 'three', expected 1 number", [](Tensors&, Metadata& m) { m["num_heads"] = "three"; });
   refused("{}: metadata: pooling is 'max', expected cls, mean or cls_mean", [](Tensors&, Metadata& m) { m["pooling"] = "max"; });
   refused("{}: metadata: mean is '0.5,0.5', expected 3 numbers separated by commas", [](Tensors&, Metadata& m) { m["mean"] = "0.5,0.5"; });
   refused("{}: metadata: image_size is 30, expected a multiple of the patch size 8", [](Tensors&, Metadata& m) { m["image_size"] = "30"; });
-  refused("{}: pos_embed: 18 rows with 5 prefix tokens are no square, expected a square grid", [](Tensors& t, Metadata&) { t["pos_embed"].resize(18 * 48); });
-  refused("{}: pos_embed: 9 rows with 5 prefix tokens are a square in two ways, expected a square grid: settle it with no_embed_class in the metadata",
-          [](Tensors& t, Metadata&) { t["pos_embed"].resize(9 * 48); });
-  refused("{}: no tensor blocks.0.norm1.weight, expected a ViT in timm's names", [](Tensors& t, Metadata&) { t.erase("blocks.0.norm1.weight"); });
+  refused("{}: pos_embed: 18 rows with 5 prefix tokens are no square, expected a square grid",
+          [](Tensors& t, Metadata&) { t["pos_embed"].resize(18 * 48); });
+  refused(
+      "{}: pos_embed: 9 rows with 5 prefix tokens are a square in two ways, expected a square grid: settle it with no_embed_class in the "
+      "metadata",
+      [](Tensors& t, Metadata&) { t["pos_embed"].resize(9 * 48); });
+  refused("{}: no tensor blocks.0.norm1.weight, expected a ViT in timm's names",
+          [](Tensors& t, Metadata&) { t.erase("blocks.0.norm1.weight"); });
 }

@@ -121,7 +121,8 @@ TEST_CASE("adamw: the same bits on every instruction set and at any thread count
         Setup s(type);
         for (int step = 0; step < 3; step++) s.fill(step, 3), adamw_step({isa}, s.params, o, 1e-3, 5, s.state);
         std::vector<std::vector<double>> got;
-        for (const Tensor& t : {s.params.values(), s.state.m.tensor(), s.state.v.tensor(), s.state.ema.tensor()}) got.push_back(s.gather(t));
+        for (const Tensor& t : {s.params.values(), s.state.m.tensor(), s.state.v.tensor(), s.state.ema.tensor()})
+          got.push_back(s.gather(t));
         if (first.empty()) first = got;
         CHECK(got == first);
       }

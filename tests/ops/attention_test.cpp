@@ -9,9 +9,11 @@
 using namespace stflow;
 
 TEST_CASE("attention: gradients, lifetimes, instruction sets") {
-  struct { Shape qkv; int heads; } cases[] = {{{1, 1, 3}, 1}, {{2, 5, 24}, 2}, {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1}};
-  for (auto& c : cases)
-    test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads); }, {c.qkv});
+  struct {
+    Shape qkv;
+    int heads;
+  } cases[] = {{{1, 1, 3}, 1}, {{2, 5, 24}, 2}, {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1}};
+  for (auto& c : cases) test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads); }, {c.qkv});
 }
 
 TEST_CASE("attention: equals the formula, also for scores that overflow a bare exponential") {

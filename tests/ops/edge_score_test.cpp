@@ -8,16 +8,21 @@
 using namespace stflow;
 
 TEST_CASE("edge_score: gradients, lifetimes, instruction sets") {
-  struct Case { int64_t n; int k; int64_t heads, m, width; };
+  struct Case {
+    int64_t n;
+    int k;
+    int64_t heads, m, width;
+  };
   for (Case c : {Case{2, 1, 1, 1, 1}, {7, 3, 2, 7, 5}, {33, 8, 4, 16, 8}, {9, 5, 4, 64, 32}, {1, 0, 4, 16, 8}, {20, 8, 4, 33, 16}})
     for (Dropout d : {Dropout{}, Dropout{0.3f, RandomKey(9, Stream::dropout, 3, 1), 2}}) {
       Graph graph;
       test::random_graph(graph, c.n, c.k);
       const int64_t m2 = 2 * c.m;
-      test::op("edge_score",
-               [&](Tape&, const std::vector<Var>& in) {
-                 return edge_score(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], graph, d);
-               },
-               {{c.n, c.heads, m2}, {c.n, c.heads, m2}, {c.n, m2}, {c.n, c.k, c.heads * c.width}, {m2, c.width}, {c.m}, {c.m}, {1, c.m}, {1}});
+      test::op(
+          "edge_score",
+          [&](Tape&, const std::vector<Var>& in) {
+            return edge_score(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], graph, d);
+          },
+          {{c.n, c.heads, m2}, {c.n, c.heads, m2}, {c.n, m2}, {c.n, c.k, c.heads * c.width}, {m2, c.width}, {c.m}, {c.m}, {1, c.m}, {1}});
     }
 }

@@ -117,7 +117,8 @@ TEST_CASE("frames: permuting the spots permutes the frames byte for byte, at any
       REQUIRE(a.frames.count == b.frames.count);
       const int64_t row = a.graph.k * a.frames.count * 3;
       for (size_t i = 0; i < to.size(); i++)
-        REQUIRE(std::memcmp(a.frames.values.as<double>() + int64_t(i) * row, b.frames.values.as<double>() + to[i] * row, size_t(row) * 8) == 0);
+        REQUIRE(std::memcmp(a.frames.values.as<double>() + int64_t(i) * row, b.frames.values.as<double>() + to[i] * row, size_t(row) * 8) ==
+                0);
     }
   set_thread_count(0);
 }
@@ -138,7 +139,9 @@ TEST_CASE("frames: turning by half a circle flips the axes and keeps every bit")
 
 TEST_CASE("frames: small and odd neighbourhoods by hand") {
   Built b;
-  auto row = [&](int64_t i, int64_t slot, int64_t f) { return b.frames.values.as<double>() + ((i * b.graph.k + slot) * b.frames.count + f) * 3; };
+  auto row = [&](int64_t i, int64_t slot, int64_t f) {
+    return b.frames.values.as<double>() + ((i * b.graph.k + slot) * b.frames.count + f) * 3;
+  };
 
   Layout pair{"pair", {0, 0, 3, 4}, {0, 1}};  // one neighbour: its centred offset is zero
   build(pair, 8, FrameMode::exact, b);

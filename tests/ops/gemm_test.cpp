@@ -23,13 +23,15 @@ template <class T> std::vector<T> numbers(int64_t n, uint64_t seed) {
 template <class T> void check_product(Isa isa, int64_t m, int64_t n, int64_t k, bool transposed, bool accumulate, double limit) {
   INFO(std::string(name_of(isa)), ": ", m, " x ", n, " x ", k, transposed ? " transposed" : "", accumulate ? " added" : "");
   const int64_t lda = k + 3, ldc = n + 5, ldw = transposed ? n + 1 : k + 2;
-  const auto a = numbers<T>(m * lda, 1), w = numbers<T>((transposed ? k : n) * ldw, 2), before = numbers<T>(m * ldc, 3), bias = numbers<T>(n, 4);
+  const auto a = numbers<T>(m * lda, 1), w = numbers<T>((transposed ? k : n) * ldw, 2), before = numbers<T>(m * ldc, 3),
+             bias = numbers<T>(n, 4);
   Storage packed(size_t(packed_elements(n, k)) * sizeof(T));
   auto one = before, many = before;
   on(Context{isa}, [&](auto b) {
     pack_weights(b, w.data(), ldw, transposed, n, k, static_cast<T*>(packed.data()));
     gemm_rows(b, a.data(), lda, m, static_cast<const T*>(packed.data()), n, k, one.data(), ldc, accumulate);
-    gemm(b, a.data(), lda, m, static_cast<const T*>(packed.data()), n, k, many.data(), ldc, Epilogue<T>{bias.data(), nullptr, Activation::none, accumulate});
+    gemm(b, a.data(), lda, m, static_cast<const T*>(packed.data()), n, k, many.data(), ldc,
+         Epilogue<T>{bias.data(), nullptr, Activation::none, accumulate});
   });
   double worst = 0;
   for (int64_t i = 0; i < m; i++)
@@ -78,9 +80,8 @@ TEST_CASE("gemm: the gradient of a weight over many rows, same bytes at any numb
         set_thread_count(threads);
         auto c = numbers<float>(m * n + m, 3);
         const auto before = c;
-        on(Context{isa}, [&](auto b) {
-          gemm_transposed(b, a.data(), m, x.data(), n, rows, m, n, c.data(), n, c.data() + m * n, scratch.data());
-        });
+        on(Context{isa},
+           [&](auto b) { gemm_transposed(b, a.data(), m, x.data(), n, rows, m, n, c.data(), n, c.data() + m * n, scratch.data()); });
         if (threads > 1) {
           CHECK(std::memcmp(c.data(), first.data(), c.size() * sizeof(float)) == 0);
           continue;

@@ -17,7 +17,11 @@ namespace {
 std::vector<int32_t> plain_search(const Layout& l, int k) {
   std::vector<int32_t> idx;
   for (int64_t i = 0; i < l.n(); i++) {
-    struct Other { double d2; int64_t group; int32_t rank, j; };
+    struct Other {
+      double d2;
+      int64_t group;
+      int32_t rank, j;
+    };
     std::vector<Other> others;
     for (int64_t j = 0; j < l.n(); j++) {
       const double dx = l.coords[size_t(2 * j)] - l.coords[size_t(2 * i)], dy = l.coords[size_t(2 * j + 1)] - l.coords[size_t(2 * i + 1)];

@@ -47,11 +47,31 @@ inline std::vector<Layout> layouts() {
   auto hex = [](int i, double& x, double& y) { x = 200 * (i % 9 + 0.5 * ((i / 9) % 2)), y = 200 * std::sqrt(0.75) * (i / 9); };
   auto square = [](int i, double& x, double& y) { x = 200 * (i % 9), y = 200 * (i / 9); };
 
-  add("random", 81, [&](int, auto& c) { const double x = 1800 * uniform(); put(c, x, 1800 * uniform()); });
-  add("jittered", 81, [&](int i, auto& c) { double x, y; square(i, x, y); x += 60 * uniform(); put(c, x, y + 60 * uniform()); });
-  add("hex", 81, [&](int i, auto& c) { double x, y; hex(i, x, y); put(c, x, y); });
-  add("square", 81, [&](int i, auto& c) { double x, y; square(i, x, y); put(c, x, y); });
-  add("hex in pixels", 81, [&](int i, auto& c) { double x, y; hex(i, x, y); put(c, std::round(x), std::round(y)); });
+  add("random", 81, [&](int, auto& c) {
+    const double x = 1800 * uniform();
+    put(c, x, 1800 * uniform());
+  });
+  add("jittered", 81, [&](int i, auto& c) {
+    double x, y;
+    square(i, x, y);
+    x += 60 * uniform();
+    put(c, x, y + 60 * uniform());
+  });
+  add("hex", 81, [&](int i, auto& c) {
+    double x, y;
+    hex(i, x, y);
+    put(c, x, y);
+  });
+  add("square", 81, [&](int i, auto& c) {
+    double x, y;
+    square(i, x, y);
+    put(c, x, y);
+  });
+  add("hex in pixels", 81, [&](int i, auto& c) {
+    double x, y;
+    hex(i, x, y);
+    put(c, std::round(x), std::round(y));
+  });
   // A square grid turned by 0.3 rad, then rounded: nearly degenerate, with a few exact ties left.
   add("turned square in pixels", 81, [&](int i, auto& c) {
     double x, y;
@@ -59,10 +79,17 @@ inline std::vector<Layout> layouts() {
     put(c, std::round(std::cos(0.3) * x - std::sin(0.3) * y), std::round(std::sin(0.3) * x + std::cos(0.3) * y));
   });
   add("collinear", 60, [&](int i, auto& c) { put(c, 120.0 * i, 160.0 * i); });
-  add("duplicates", 80, [&](int i, auto& c) { double x, y; square(i / 2, x, y); put(c, x, y); });
+  add("duplicates", 80, [&](int i, auto& c) {
+    double x, y;
+    square(i / 2, x, y);
+    put(c, x, y);
+  });
   add("one place", 60, [&](int, auto& c) { put(c, 300, 400); });
   add("pair", 2, [&](int i, auto& c) { put(c, 200.0 * i, 70.0 * i); });
-  add("two clusters", 80, [&](int i, auto& c) { const double x = 500 * uniform() + 90000 * (i % 2); put(c, x, 500 * uniform()); });
+  add("two clusters", 80, [&](int i, auto& c) {
+    const double x = 500 * uniform() + 90000 * (i % 2);
+    put(c, x, 500 * uniform());
+  });
   add("ring", 60, [&](int i, auto& c) { put(c, 1000 * std::cos(2 * M_PI * i / 60), 1000 * std::sin(2 * M_PI * i / 60)); });
   return all;
 }

@@ -10,7 +10,8 @@ TEST_CASE("masked_mse: gradients, lifetimes, instruction sets") {
   test::Options o;
   o.fixed = {1, 2};
   for (Shape x : {Shape{1, 7}, {3, 5, 33}, {100, 16}, {1, 1}})
-    test::op("masked_mse", [](Tape&, const std::vector<Var>& in) { return masked_mse(in[0], in[1], in[2]); }, {x, x, {x.size() / x[-1]}}, o);
+    test::op(
+        "masked_mse", [](Tape&, const std::vector<Var>& in) { return masked_mse(in[0], in[1], in[2]); }, {x, x, {x.size() / x[-1]}}, o);
 }
 
 TEST_CASE("masked_mse: rows of weight zero do not count, whatever they hold") {

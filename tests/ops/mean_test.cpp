@@ -9,7 +9,8 @@ using namespace stflow;
 TEST_CASE("mean: gradients, lifetimes, instruction sets") {
   for (Shape x : {Shape{1, 1}, {7, 33}, {130, 130}, {0, 5}, {2, 3, 16}})
     for (size_t count : {1, 3, 16})
-      test::op("mean", [](Tape&, const std::vector<Var>& in) { return mean(in); }, std::vector<Shape>(count, x));
+      test::op(
+          "mean", [](Tape&, const std::vector<Var>& in) { return mean(in); }, std::vector<Shape>(count, x));
 }
 
 TEST_CASE("mean: refuses shapes that do not fit, and nothing") {

@@ -8,7 +8,11 @@
 using namespace stflow;
 
 TEST_CASE("neighbor_mix: gradients, lifetimes, instruction sets") {
-  struct Case { int64_t n; int k; int64_t heads, value, edge; };
+  struct Case {
+    int64_t n;
+    int k;
+    int64_t heads, value, edge;
+  };
   for (Case c : {Case{2, 1, 1, 1, 1}, {7, 3, 2, 7, 5}, {33, 8, 4, 8, 16}, {1, 0, 4, 8, 8}, {130, 5, 3, 33, 7}})
     for (Dropout d : {Dropout{}, Dropout{0.3f, RandomKey(9, Stream::dropout, 3, 1), 2}}) {
       Graph graph;

@@ -42,18 +42,27 @@ TEST_CASE("patchify: channel, then row, then column inside a patch") {
 }
 
 TEST_CASE("assemble_tokens: gradients, lifetimes, instruction sets") {
-  struct { int64_t images, cells, d, registers, placed; bool cls, some; } cases[] = {
-      {2, 9, 5, 0, 1, true, false}, {3, 10, 33, 4, 0, true, false}, {2, 6, 16, 2, 3, true, false}, {4, 12, 70, 0, 0, false, false}, {3, 12, 20, 3, 1, true, true}};
+  struct {
+    int64_t images, cells, d, registers, placed;
+    bool cls, some;
+  } cases[] = {{2, 9, 5, 0, 1, true, false},
+               {3, 10, 33, 4, 0, true, false},
+               {2, 6, 16, 2, 3, true, false},
+               {4, 12, 70, 0, 0, false, false},
+               {3, 12, 20, 3, 1, true, true}};
   for (auto& c : cases) {
     Array cells = permutations(c.images, c.cells, c.some ? c.cells / 3 : c.cells);
     const int64_t n = cells.tensor().shape[1];
     std::vector<Shape> shapes = {{c.images, n, c.d}, {1, c.placed + c.cells, c.d}};
     if (c.cls) shapes.push_back({1, 1, c.d});
     if (c.registers) shapes.push_back({1, c.registers, c.d});
-    test::op("assemble_tokens", [&](Tape& tape, const std::vector<Var>& in) {
-      Var cls = c.cls ? in[2] : Var{}, registers = c.registers ? in[3] : Var{};
-      return assemble_tokens(in[0], cls, registers, in[1], c.some ? tape.input(cells) : Var{}, c.cells);
-    }, shapes);
+    test::op(
+        "assemble_tokens",
+        [&](Tape& tape, const std::vector<Var>& in) {
+          Var cls = c.cls ? in[2] : Var{}, registers = c.registers ? in[3] : Var{};
+          return assemble_tokens(in[0], cls, registers, in[1], c.some ? tape.input(cells) : Var{}, c.cells);
+        },
+        shapes);
   }
 }
 
@@ -64,7 +73,9 @@ TEST_CASE("pool_tokens: gradients, lifetimes, instruction sets") {
 }
 
 TEST_CASE("unmask_tokens: gradients, lifetimes, instruction sets") {
-  struct { int64_t images, cells, visible, d; } cases[] = {{2, 9, 2, 5}, {3, 16, 4, 70}, {1, 4, 4, 16}, {2, 4, 0, 3}};
+  struct {
+    int64_t images, cells, visible, d;
+  } cases[] = {{2, 9, 2, 5}, {3, 16, 4, 70}, {1, 4, 4, 16}, {2, 4, 0, 3}};
   for (auto& c : cases) {
     Array order = permutations(c.images, c.cells, c.cells);
     test::op("unmask_tokens", [&](Tape& tape, const std::vector<Var>& in) { return unmask_tokens(in[0], in[1], in[2], tape.input(order)); },

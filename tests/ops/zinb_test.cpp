@@ -129,7 +129,9 @@ TEST_CASE("special: log-gamma and digamma") {
 
 TEST_CASE("zinb: 24 distributions, 100,000 draws each") { distributions(100000); }
 
-TEST_CASE("zinb: 24 distributions, a million draws each" * doctest::skip(std::getenv("STFLOW_SLOW_TESTS") == nullptr)) { distributions(1000000); }
+TEST_CASE("zinb: 24 distributions, a million draws each" * doctest::skip(std::getenv("STFLOW_SLOW_TESTS") == nullptr)) {
+  distributions(1000000);
+}
 
 TEST_CASE("zinb: the reference's parameters") {
   const Zinb z = zinb_of_logits(1, 0.1, 0);
@@ -188,7 +190,8 @@ TEST_CASE("zinb: draws belong to barcodes, not to rows, threads or tables") {
 }
 
 TEST_CASE("zinb: the fit finds planted parameters, with depth, and exact zero inflation where there is none") {
-  const std::vector<Zinb> planted = {{2, 1.5, 0}, {20, 4, 0}, {0.8, 0.7, 0}, {15, 3, 0.4}, {6, 8, 0.25}, {200, 20, 0}, {0.01, 1, 0}, {0, 1, 0}};
+  const std::vector<Zinb> planted = {{2, 1.5, 0},  {20, 4, 0},   {0.8, 0.7, 0}, {15, 3, 0.4},
+                                     {6, 8, 0.25}, {200, 20, 0}, {0.01, 1, 0},  {0, 1, 0}};
   const int64_t n = 4000, genes = int64_t(planted.size());
   std::vector<double> depth, counts;
   const RandomKey key(77, Stream::test);

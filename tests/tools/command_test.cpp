@@ -9,7 +9,8 @@
 using namespace stflow::test;
 
 TEST_CASE("command: overview, help and version go to stdout with code 0") {
-  for (const auto& args : std::vector<std::vector<std::string>>{{"--help"}, {"-h"}, {"help"}, {"help", "doctor"}, {"doctor", "--help"}, {"doctor", "--nonsense", "-h"}, {"--version"}}) {
+  for (const auto& args : std::vector<std::vector<std::string>>{
+           {"--help"}, {"-h"}, {"help"}, {"help", "doctor"}, {"doctor", "--help"}, {"doctor", "--nonsense", "-h"}, {"--version"}}) {
     const Ran r = run_stflow(args);
     CHECK(r.code == 0);
     CHECK(r.err.empty());
@@ -30,10 +31,14 @@ TEST_CASE("command: each mistake is one line and its exit code") {
   };
   for (const auto& c : std::vector<Case>{
            {{"docotr"}, 64, "'docotr': no such command; the nearest is 'doctor' (see 'stflow --help')"},
-           {{"doctor", "--theads", "2"}, 64, "--theads: no such flag of 'stflow doctor'; the nearest is --threads (see 'stflow doctor --help')"},
+           {{"doctor", "--theads", "2"},
+            64,
+            "--theads: no such flag of 'stflow doctor'; the nearest is --threads (see 'stflow doctor --help')"},
            {{"doctor", "--threads", "two"}, 64, "--threads: found 'two', expected a whole number from 0 to 4096"},
            {{"doctor", "--config", "/nonexistent"}, 66, "/nonexistent: No such file or directory, expected a configuration file"},
-           {{"doctor", "--log-file", "/nonexistent/log"}, 73, "--log-file: /nonexistent/log: No such file or directory, expected a file that can be written"},
+           {{"doctor", "--log-file", "/nonexistent/log"},
+            73,
+            "--log-file: /nonexistent/log: No such file or directory, expected a file that can be written"},
            {{"doctor", "a\nb\033[2J"}, 64, "found 'a\\x0ab\\x1b[2J', expected flags only; see 'stflow doctor --help'"},
        }) {
     const Ran r = run_stflow(c.args);
@@ -73,5 +78,6 @@ TEST_CASE("command: --print-config prints a file that --config takes") {
   const Ran r = run_stflow({"doctor", "--threads=2", "--print-config"});
   CHECK(r.code == 0);
   CHECK(r.out.find("threads = 2  # command line\n") != std::string::npos);
-  CHECK(run_stflow({"doctor", "--config", folder.write("c.toml", r.out), "--print-config"}).out.find("threads = 2  # " + folder.path()) != std::string::npos);
+  CHECK(run_stflow({"doctor", "--config", folder.write("c.toml", r.out), "--print-config"}).out.find("threads = 2  # " + folder.path()) !=
+        std::string::npos);
 }

@@ -4,8 +4,8 @@
 #include <cstdlib>
 
 #include "engine/error.h"
-#include "tests/run.h"
 #include "engine/nearest.h"
+#include "tests/run.h"
 #include "tools/options.h"
 
 using namespace stflow;
@@ -73,8 +73,8 @@ TEST_CASE("options: defaults, both ways to give a value, underscores, --no-, lis
   CHECK_FALSE(p.mpp.has_value());
   CHECK_FALSE(p.o.given("epochs"));
 
-  Parsed q({"--epochs=3", "--gpus", "-1", "--lr", "+2.5e-4", "--no-shuffle", "--overwrite", "--datasets", "A,B", "--datasets=C", "--mpp", "0.5", "--embeddings",
-            "-", "--seed", "18446744073709551615", "--dropout", "0"});
+  Parsed q({"--epochs=3", "--gpus", "-1", "--lr", "+2.5e-4", "--no-shuffle", "--overwrite", "--datasets", "A,B", "--datasets=C", "--mpp",
+            "0.5", "--embeddings", "-", "--seed", "18446744073709551615", "--dropout", "0"});
   CHECK(q.epochs == 3);
   CHECK(q.gpus == -1);
   CHECK(q.lr == 2.5e-4);
@@ -113,7 +113,8 @@ TEST_CASE("options: a mistake is one line that names the flag, what was found an
   CHECK(error_of({"-x"}) == "-x: no such flag of 'stflow train'; see 'stflow train --help'");
   CHECK(error_of({"extra"}) == "found 'extra', expected flags only; see 'stflow train --help'");
   CHECK(error_of({"--", "--epochs"}) == "found '--epochs', expected flags only; see 'stflow train --help'");
-  CHECK(error_of({"--config", "/nonexistent.toml"}, Exit::missing) == "/nonexistent.toml: No such file or directory, expected a configuration file");
+  CHECK(error_of({"--config", "/nonexistent.toml"}, Exit::missing) ==
+        "/nonexistent.toml: No such file or directory, expected a configuration file");
 }
 
 TEST_CASE("options: command line over environment over file over default, and --print-config reads back") {
@@ -121,8 +122,11 @@ TEST_CASE("options: command line over environment over file over default, and --
   const std::string file = folder.write("run.toml",
                                         "# a run\r\nepochs = 7  # few\nlr = 1_0.5e-1\n\npreset = 'reference'\noverwrite = true\n"
                                         "datasets = [\"X\", 'Y', ]\nn = 1\n");
-  CHECK(error_of({"--config", file}) == file + ": line 8: n: no such flag of 'stflow train'; the nearest is --lr (see 'stflow train --help')");
-  const std::string good = folder.write("good.toml", "epochs = 7\nlr = 1_0.5e-1\npreset = 'reference'\noverwrite = true\ndatasets = [\"X\", 'Y', ]\nembeddings = \"a\\\"b\"\n");
+  CHECK(error_of({"--config", file}) ==
+        file + ": line 8: n: no such flag of 'stflow train'; the nearest is --lr (see 'stflow train --help')");
+  const std::string good = folder.write(
+      "good.toml",
+      "epochs = 7\nlr = 1_0.5e-1\npreset = 'reference'\noverwrite = true\ndatasets = [\"X\", 'Y', ]\nembeddings = \"a\\\"b\"\n");
   const Environment epochs("STFLOW_EPOCHS", "8"), seed("STFLOW_SEED", "5"), empty("STFLOW_DROPOUT", "");
   Parsed p({"--seed", "6", "--config", good});
   CHECK(p.epochs == 8);
@@ -170,7 +174,8 @@ TEST_CASE("options: mistakes in a configuration file name file, line and key") {
   CHECK(of("datasets = [1") == "line 1: found the end of the line, expected ',' or ']' on the same line");
   CHECK(of("preset = \"x") == "line 1: found the end of the line, expected a closing quote");
   CHECK(of("preset = \"\\q\"") == "line 1: found 'q\"', expected one of the escapes \\\" \\\\ \\n \\t");
-  CHECK(of("config = 'other.toml'") == "line 1: config: no such flag of 'stflow train'; the nearest is --config (see 'stflow train --help')");
+  CHECK(of("config = 'other.toml'") ==
+        "line 1: config: no such flag of 'stflow train'; the nearest is --config (see 'stflow train --help')");
 }
 
 TEST_CASE("options: arguments") {

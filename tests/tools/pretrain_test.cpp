@@ -23,8 +23,8 @@ std::string tissue(const test::Folder& folder) {
 }
 
 std::string command(const test::Folder& folder, const std::string& name, const std::string& more) {
-  return "\"$STFLOW\" pretrain " + folder.path() + "/tissue.png --out " + folder.path() + "/" + name + ".safetensors --save-dir " + folder.path() + "/" + name +
-         " --image-size 64 --microns 64 --mpp 1 --dim 32 --depth 2 --heads 2 --batch-size 4 --quiet " + more;
+  return "\"$STFLOW\" pretrain " + folder.path() + "/tissue.png --out " + folder.path() + "/" + name + ".safetensors --save-dir " +
+         folder.path() + "/" + name + " --image-size 64 --microns 64 --mpp 1 --dim 32 --depth 2 --heads 2 --batch-size 4 --quiet " + more;
 }
 
 }  // namespace
@@ -65,8 +65,9 @@ TEST_CASE("pretrain: the same bytes with one thread or two, and after kill -9 an
 
   const std::string checkpoint = folder.path() + "/killed/checkpoint.safetensors";
   for (int kill = 0; kill < 3; kill++)  // each time as soon as there is a new checkpoint
-    test::run_shell("touch " + folder.path() + "/before; (exec " + command(folder, "killed", steps + "--resume") + ") & p=$!; while kill -0 $p 2>/dev/null && ! [ " +
-                    checkpoint + " -nt " + folder.path() + "/before ]; do sleep 0.002; done; kill -9 $p 2>/dev/null; wait $p");
+    test::run_shell("touch " + folder.path() + "/before; (exec " + command(folder, "killed", steps + "--resume") +
+                    ") & p=$!; while kill -0 $p 2>/dev/null && ! [ " + checkpoint + " -nt " + folder.path() +
+                    "/before ]; do sleep 0.002; done; kill -9 $p 2>/dev/null; wait $p");
   REQUIRE(test::run_shell(command(folder, "killed", steps + "--resume")).code == 0);
   CHECK(whole == test::read_file(folder.path() + "/killed.safetensors"));
 
@@ -78,7 +79,11 @@ TEST_CASE("pretrain: the same bytes with one thread or two, and after kill -9 an
 TEST_CASE("pretrain: each mistake is one line and its exit code") {
   test::Folder folder;
   tissue(folder);
-  struct { const char* more; int code; const char* line; } cases[] = {
+  struct {
+    const char* more;
+    int code;
+    const char* line;
+  } cases[] = {
       {"--patch-size 24", 64, "--patch-size 24: not a multiple of 16 that divides --image-size 64, expected one"},
       {"--dim 30", 64, "--dim 30: expected a multiple of 4 and of --heads 2"},
       {"--microns 160", 65, "expected at least 207 x 207 for a tile"},

@@ -1,0 +1,77 @@
+// stflow bench: its JSON has every row, and every number in it is finite and positive. No test asks how fast.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "tests/run.h"
+
+using namespace stflow::test;
+
+namespace {
+
+// Every number of a row is finite and > 0.
+void check_numbers(const nlohmann::json& row) {
+  for (const auto& [name, value] : row.items()) {
+    CAPTURE(name);
+    if (name == "group" || name == "name" || name == "preset" || name == "shape") continue;
+    REQUIRE(value.is_number());
+    CHECK(std::isfinite(value.get<double>()));
+    CHECK(value.get<double>() > 0);
+  }
+}
+
+nlohmann::json bench(const std::string& what) {
+  const Ran r = run_stflow({"bench", what, "--json", "--quiet", "--seconds", "0.01", "--spots", "9,40", "--threads", "2"});
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  return nlohmann::json::parse(r.out);
+}
+
+}  // namespace
+
+TEST_CASE("bench: step and sample give times and memory of each size and preset") {
+  for (const std::string what : {"step", "sample"}) {
+    const auto object = bench(what);
+    CHECK(object["threads"] == 2);
+    CHECK(object["peak_gflops"] > 0);
+    REQUIRE(object["rows"].size() == 5);
+    CHECK(object["rows"][0]["group"] == "peak");
+    std::map<std::pair<std::string, int>, double> arena;
+    for (const auto& row : object["rows"]) {
+      check_numbers(row);
+      if (row["group"] == "peak") continue;
+      CHECK(row["group"] == what);
+      CHECK(row["best_seconds"] <= row["median_seconds"]);
+      CHECK(row["runs"] >= 3);
+      CHECK(row["peak_rss_bytes"] > row["arena_bytes"]);
+      arena[{row["preset"], row["spots"]}] = row["arena_bytes"];
+    }
+    REQUIRE(arena.size() == 4);
+    for (const std::string preset : {"reference", "default"}) CHECK(arena[{preset, 40}] > arena[{preset, 9}]);
+    CHECK(arena[{"reference", 40}] > arena[{"default", 40}]);
+  }
+}
+
+TEST_CASE("bench: products give their rate and its share of the peak") {
+  const auto object = bench("gemm");
+  CHECK(object["rows"].size() > 8);
+  for (const auto& row : object["rows"]) {
+    check_numbers(row);
+    if (row["group"] != "gemm") continue;
+    const auto& s = row["shape"];
+    CHECK(row["flops"] == 2.0 * s[0].get<double>() * s[1].get<double>() * s[2].get<double>());
+    CHECK(row["percent_of_peak"].get<double>() ==
+          doctest::Approx(100 * row["gflops"].get<double>() / object["peak_gflops"].get<double>()).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("bench: a table without --json; sizes that are none are wrong use") {
+  const Ran r = run_stflow({"bench", "peak", "--seconds", "0.01"});
+  CHECK(r.code == 0);
+  CHECK(r.out.find("GFLOP/s") != std::string::npos);
+  const Ran wrong = run_stflow({"bench", "step", "--spots", "200,many"});
+  CHECK(wrong.code == 64);
+  CHECK(wrong.err == "stflow: error: --spots: found 'many', expected whole numbers from 1 to 10000000\n");
+}

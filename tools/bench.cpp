@@ -1,0 +1,101 @@
+// stflow bench: what this machine gives, and what stflow makes of it.
+#include "tools/bench.h"
+
+#include <charconv>
+
+#include "engine/device.h"
+#include "engine/threads.h"
+#include "engine/version.h"
+#include "tools/commands.h"
+
+namespace stflow {
+namespace {
+
+std::vector<int64_t> whole_numbers(const char* flag, const std::vector<std::string>& words) {
+  std::vector<int64_t> out;
+  for (const std::string& w : words) {
+    int64_t n = 0;
+    const auto [end, error] = std::from_chars(w.data(), w.data() + w.size(), n);
+    if (error != std::errc() || end != w.data() + w.size() || n < 1 || n > 10'000'000)
+      fail(Exit::usage, "--{}: found '{}', expected whole numbers from 1 to 10000000", flag, w);
+    out.push_back(n);
+  }
+  return out;
+}
+
+std::string milliseconds(const JsonOut& seconds) { return fmt::format("{:.3f}", 1e3 * seconds.get<double>()); }
+
+std::string text_of(const JsonOut& rows) {
+  terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "arena", "process"});
+  for (const JsonOut& r : rows) {
+    const auto number = [&](const char* key, const char* unit = "") {
+      return r.contains(key) ? fmt::format("{:.1f}{}", r[key].get<double>(), unit) : std::string();
+    };
+    const auto memory = [&](const char* key) { return r.contains(key) ? terminal::bytes(r[key].get<uint64_t>()) : std::string(); };
+    const std::string size = r.contains("spots")    ? fmt::format("{} spots", r["spots"].get<int64_t>())
+                             : r.contains("images") ? fmt::format("{} images", r["images"].get<int64_t>())
+                             : r.contains("shape")  ? r["shape"].dump()
+                                                    : "";
+    const std::string name = r["group"].get<std::string>() + (r.contains("name") ? ": " + r["name"].get<std::string>() : "");
+    table.row({name, size, milliseconds(r["median_seconds"]), milliseconds(r["best_seconds"]), r["runs"].dump(), number("gflops"),
+               number("percent_of_peak"), memory("arena_bytes"), memory("peak_rss_bytes")});
+  }
+  return table.text();
+}
+
+}  // namespace
+
+int bench(const Args& args) {
+  std::string what = "all";
+  double seconds = 2;
+  std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"};
+  Options o("bench", "Times the operators, a training step and sampling on this machine.", "stflow bench step --threads 2 --json");
+  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "vit", "gemm", "peak"}).optional();
+  o.flag("seconds", &seconds, "time for each row, after one run to warm up; at least three runs").range(0, 3600);
+  o.flag("spots", &spots_text, "sizes of the slides of step and sample").placeholder("N,...");
+  o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
+  if (!o.parse(args)) return 0;
+  const std::vector<int64_t> spots = whole_numbers("spots", spots_text), images = whole_numbers("images", images_text);
+
+  const JsonOut probe = benchmark::in_child([&] { return benchmark::measure_peak(seconds < 1 ? seconds : 1); });
+  const double peak = probe["gflops"].get<double>();
+  JsonOut rows = JsonOut::array();
+  const auto add = [&](const char* group, JsonOut row) {
+    JsonOut all{{"group", group}};
+    all.update(row);
+    if (all.contains("gflops")) all["percent_of_peak"] = 100 * all["gflops"].get<double>() / peak;
+    rows.push_back(all);
+  };
+  const auto wanted = [&](const char* group) { return what == "all" || what == group; };
+  add("peak", probe);
+  if (wanted("gemm")) {
+    terminal::info("gemm");
+    for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_gemm(seconds / 4)); })) add("gemm", row);
+  }
+  if (wanted("vit"))
+    for (const int64_t n : images) {
+      terminal::info("vit, {} images", n);
+      add("vit", benchmark::in_child([&] { return benchmark::measure_vit(n, seconds); }));
+    }
+  for (const char* preset : {"reference", "default"})
+    for (const int64_t n : spots) {
+      if (wanted("step")) {
+        terminal::info("step, {} preset, {} spots", preset, n);
+        add("step", benchmark::in_child([&] { return benchmark::measure_step(preset, n, seconds); }));
+      }
+      if (wanted("sample")) {
+        terminal::info("sample, {} preset, {} spots", preset, n);
+        add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds); }));
+      }
+    }
+  if (terminal::settings().json)
+    print_json(JsonOut{{"version", kVersion},
+                       {"instruction_set", name_of(best_isa())},
+                       {"threads", thread_count()},
+                       {"peak_gflops", peak},
+                       {"rows", rows}});
+  else terminal::result(text_of(rows));
+  return 0;
+}
+
+}  // namespace stflow

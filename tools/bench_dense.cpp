@@ -1,0 +1,106 @@
+// The machine's multiply-adds, matrix products and a vision transformer.
+#include <algorithm>
+
+#include "engine/device.h"
+#include "engine/threads.h"
+#include "model/vit.h"
+#include "ops/fma_probe.h"
+#include "ops/gemm.h"
+#include "tools/bench.h"
+
+namespace stflow::benchmark {
+namespace {
+
+void add_rate(JsonOut& row, double flops) {
+  row["flops"] = flops;
+  row["gflops"] = flops / row["median_seconds"].get<double>() / 1e9;
+}
+
+void fill(const Tensor& t) {
+  const RandomKey key(1, Stream::test, 0, 0);
+  auto* p = t.as<float>();
+  for (int64_t i = 0; i < t.size(); i++) {
+    const Philox4 r = key.draw(uint64_t(i));
+    p[i] = float(open01(r.v[0], r.v[1])) - 0.5f;
+  }
+}
+
+// 2 x multiply-adds of one image, attention included.
+double vit_flops(const VitConfig& c) {
+  const auto tokens = double(c.prefix() + c.grid()), d = double(c.dim), h = double(c.hidden);
+  const double block = tokens * (4 * d * d + 2 * d * h) + 2 * tokens * tokens * d;
+  return 2 * (double(c.grid()) * 3 * double(c.patch * c.patch) * d + double(c.depth) * block);
+}
+
+JsonOut gemm_row(const char* name, int64_t m, int64_t n, int64_t k, double seconds) {
+  Array a({m, k}, DType::f32), w({n, k}, DType::f32), c({m, n}, DType::f32), packed({packed_elements(n, k)}, DType::f32);
+  fill(a), fill(w);
+  JsonOut row{{"name", name}, {"shape", {m, n, k}}};
+  on(Context{}, [&](auto isa) {
+    pack_weights(isa, w.as<float>(), k, false, n, k, packed.as<float>());
+    row.update(time_runs(seconds, [&] { gemm(isa, a.as<float>(), k, m, packed.as<float>(), n, k, c.as<float>(), n, Epilogue<float>{}); }));
+  });
+  add_rate(row, 2.0 * double(m) * double(n) * double(k));
+  return row;
+}
+
+}  // namespace
+
+JsonOut measure_peak(double seconds) {
+  const int threads = thread_count();
+  const int64_t rounds = 1 << 20;
+  std::vector<float> sinks(size_t(threads) * 64);
+  for (size_t i = 0; i < sinks.size(); i++) sinks[i] = float(i % 16) / 16;
+  double flops = 0;
+  JsonOut row = time_runs(seconds, [&] {
+    flops = 0;
+    std::vector<double> each(size_t(threads), 0.0);
+    parallel_for(threads, 1, [&](int64_t i, int64_t) {
+      on(Context{}, [&](auto isa) { each[size_t(i)] = fma_probe(isa, rounds, &sinks[size_t(i) * 64]); });
+    });
+    for (const double f : each) flops += f;
+  });
+  row["flops"] = flops;
+  row["gflops"] = flops / row["best_seconds"].get<double>() / 1e9;
+  return row;
+}
+
+std::vector<JsonOut> measure_gemm(double seconds) {
+  struct Case {
+    const char* name;
+    int64_t m, n, k;
+  };
+  constexpr Case kCases[] = {
+      {"ViT-B qkv, 1 image", 197, 2304, 768},          {"ViT-B proj, 1 image", 197, 768, 768},
+      {"ViT-B fc1, 1 image", 197, 3072, 768},          {"ViT-B fc2, 1 image", 197, 768, 3072},
+      {"ViT-B qkv, 8 images", 1576, 2304, 768},        {"ViT-B fc1, 8 images", 1576, 3072, 768},
+      {"ViT-B fc2, 8 images", 1576, 768, 3072},        {"STFlow qkv, 180 spots", 180, 384, 128},
+      {"STFlow image, 180 spots", 180, 128, 1024},     {"STFlow qkv, 10000 spots", 10000, 384, 128},
+      {"STFlow image, 10000 spots", 10000, 128, 1024}, {"STFlow mlp, 10000 spots", 10000, 512, 128},
+  };
+  std::vector<JsonOut> rows;
+  for (const Case& c : kCases) rows.push_back(gemm_row(c.name, c.m, c.n, c.k, seconds));
+  return rows;
+}
+
+JsonOut measure_vit(int64_t images, double seconds) {
+  const VitConfig config;
+  ParameterSet set;
+  const Vit vit(set, config);
+  set.allocate(1);
+  Array image({images, config.image, config.image, 3}, DType::f32);
+  fill(image);
+  Tape tape;
+  [[maybe_unused]] const Var features = vit(tape.input(image));
+  Storage arena;
+  const size_t bytes = tape.plan(false);
+  tape.bind(arena, set);
+  JsonOut row{{"name", "ViT-B/16, 224 px"}, {"images", images}};
+  row.update(time_runs(seconds, [&] { tape.forward(); }));
+  add_rate(row, double(images) * vit_flops(config));
+  row["images_per_second"] = double(images) / row["median_seconds"].get<double>();
+  row["arena_bytes"] = bytes;
+  return row;
+}
+
+}  // namespace stflow::benchmark

@@ -76,10 +76,14 @@ void RunFolder::metric(const std::string& line) {
   if (!metrics_ || std::fprintf(metrics_, "%s\n", line.c_str()) < 0) fail(Exit::io, "{}: {}", file("metrics.jsonl"), std::strerror(errno));
 }
 
-void RunFolder::checkpoint(const Fit& fit) {
+void RunFolder::flush() {
   if (metrics_ && (std::fflush(metrics_) != 0 || fsync(fileno(metrics_)) != 0))
     fail(Exit::io, "{}: {}", file("metrics.jsonl"), std::strerror(errno));
-  fit.save(fmt::format("{}/checkpoints/checkpoint-{:02}-{:09}.safetensors", path_, fit.stage(), fit.steps_in_stage()));
+}
+
+void RunFolder::checkpoint(const Fit& fit) {
+  flush();
+  fit.save(fmt::format("{}/checkpoints/checkpoint-{:04}-{:09}.safetensors", path_, fit.stage(), fit.steps_in_stage()));
   const std::vector<std::string> all = checkpoints(path_);
   std::error_code error;
   for (size_t i = 2; i < all.size(); i++) fs::remove(all[i], error);

@@ -23,7 +23,9 @@ class RunFolder {
 
   /// One line of metrics.jsonl.
   void metric(const std::string& json_line);
-  /// Metrics to the disk, then a checkpoint; keeps the last two.
+  /// What metric() was given, to the disk: before anything that says it happened. Throws Exit::io.
+  void flush();
+  /// flush(), then a checkpoint; keeps the last two.
   void checkpoint(const Fit& fit);
   /// Continues `fit` from the newest whole checkpoint (a damaged one is named in a warning and left out) and cuts metrics.jsonl
   /// to what that checkpoint has seen. Without a checkpoint the fit starts at its beginning.

@@ -192,12 +192,12 @@ int train(const Args& args) {
 
   RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);
   if (run.finished()) fail(Exit::create, "{}: the run is finished, nothing to resume", run.path());
+  if (f.resume) run.resume(fit);  // refuses other flags or data before anything of the run is replaced
   write_atomic(
       run.file("config.json"),
       Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
               .dump(2) +
           "\n");
-  if (f.resume) run.resume(fit);
   if (!train_loop(fit, run, f, slides.test)) {
     terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());
     return int(Exit::preempted);
@@ -218,7 +218,8 @@ int train(const Args& args) {
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   summary["peak_rss_bytes"] = peak_rss_bytes();
   write_atomic(run.file("summary.json"), summary.dump(2) + "\n");
-  model.save(run.file("model.safetensors"));
+  run.flush();
+  model.save(run.file("model.safetensors"));  // last: a run that has it is finished
   run.clean();
   if (terminal::settings().json) print_json(summary);
   else terminal::result(report_text(report));

@@ -65,6 +65,8 @@ Json to_json(const ModelConfig& c) {
 
 namespace {
 
+constexpr int64_t kMostInputs = 1 << 24, kMostWidth = 1 << 14;  // more would overflow a product of two sizes somewhere
+
 template <class T> void read(const Json& j, const std::string& file, const char* key, T& into) {
   if (!j.is_object() || !j.contains(key)) fail(Exit::data, "{}: config: no '{}', expected one", file, key);
   try {
@@ -72,6 +74,12 @@ template <class T> void read(const Json& j, const std::string& file, const char*
   } catch (const nlohmann::json::exception&) {
     fail(Exit::data, "{}: config: '{}' is {}, expected another type", file, key, j.at(key).dump());
   }
+}
+
+// A number of which a reader has to be sure before it counts with it.
+template <class T> void read(const Json& j, const std::string& file, const char* key, T& into, T low, T high) {
+  read(j, file, key, into);
+  if (!(into >= low && into <= high)) fail(Exit::data, "{}: config: '{}' is {}, expected {} to {}", file, key, j.at(key).dump(), low, high);
 }
 
 bool read_word(const Json& j, const std::string& file, const char* key, const char* yes, const char* no) {
@@ -86,21 +94,25 @@ bool read_word(const Json& j, const std::string& file, const char* key, const ch
 ModelConfig config_from_json(const Json& j, const std::string& file) {
   ModelConfig c;
   read(j, file, "preset", c.preset);
-  read(j, file, "features", c.denoiser.features);
-  read(j, file, "genes", c.denoiser.genes);
-  read(j, file, "hidden_dim", c.denoiser.hidden);
-  read(j, file, "pairwise_hidden_dim", c.denoiser.pairwise);
-  read(j, file, "n_layers", c.denoiser.layers);
-  read(j, file, "n_heads", c.denoiser.heads);
+  read<int64_t>(j, file, "features", c.denoiser.features, 1, kMostInputs);
+  read<int64_t>(j, file, "genes", c.denoiser.genes, 1, kMostInputs);
+  read<int64_t>(j, file, "hidden_dim", c.denoiser.hidden, 1, kMostWidth);
+  read<int64_t>(j, file, "pairwise_hidden_dim", c.denoiser.pairwise, 1, kMostWidth);
+  read<int64_t>(j, file, "n_layers", c.denoiser.layers, 1, 64);
+  read<int64_t>(j, file, "n_heads", c.denoiser.heads, 1, kMostWidth);
   read(j, file, "dropout", c.denoiser.dropout);
   read(j, file, "attn_dropout", c.denoiser.attention_dropout);
   read(j, file, "gene_relu", c.denoiser.gene_relu);
-  read(j, file, "n_neighbors", c.geometry.neighbors);
+  read(j, file, "n_neighbors", c.geometry.neighbors, 1, 256);
   c.geometry.frames = read_word(j, file, "frames", "exact", "reference") ? FrameMode::exact : FrameMode::reference;
   read(j, file, "scale_free", c.geometry.scale_free);
   std::string prior;
   read(j, file, "prior", prior);
-  c.prior = prior_kind(prior);
+  try {
+    c.prior = prior_kind(prior);
+  } catch (const Error&) {
+    fail(Exit::data, "{}: config: 'prior' is '{}', expected one that this version knows", file, prior);
+  }
   read(j, file, "steps", c.training.steps);
   read(j, file, "batch_size", c.training.batch);
   c.training.item = read_word(j, file, "items", "whole", "disc") ? ItemLaw::whole : ItemLaw::disc;
@@ -115,12 +127,14 @@ ModelConfig config_from_json(const Json& j, const std::string& file) {
   read(j, file, "epochs", c.epochs);
   read(j, file, "standardize", c.standardize);
   read(j, file, "surroundings", c.surroundings);
+  for (int k : c.surroundings)
+    if (k < 1 || k > kMostWidth || int64_t(c.surroundings.size()) >= c.denoiser.features)
+      fail(Exit::data, "{}: config: 'surroundings' is {}, expected numbers of spots, 1 to {}", file, j.at("surroundings").dump(),
+           kMostWidth);
   read(j, file, "expert", c.expert);
-  read(j, file, "n_sample_steps", c.sample_steps);
-  read(j, file, "members", c.members);
-  if (c.members < 1 || c.members > kMostMembers)
-    fail(Exit::data, "{}: config: 'members' is {}, expected 1 to {}", file, c.members, kMostMembers);
-  read(j, file, "samples", c.samples);
+  read(j, file, "n_sample_steps", c.sample_steps, 2, 1000);
+  read(j, file, "members", c.members, 1, kMostMembers);
+  read(j, file, "samples", c.samples, 1, 4096);
   c.solver = read_word(j, file, "solver", "euler", "heun") ? Solver::euler : Solver::heun;
   read(j, file, "seed", c.seed);
   return c;

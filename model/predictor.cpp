@@ -16,14 +16,32 @@ void put(std::vector<OutTensor>& out, const std::string& name, const std::vector
   if (!v.empty()) out.emplace_back(name, column(v));
 }
 std::vector<double> get(const SafeTensors& f, const std::string& name, size_t want) {
-  if (!f.find(name)) return {};
   std::vector<double> v = f.read<double>(name);
-  if (want && v.size() != want) fail(Exit::data, "{}: {}: {} numbers, expected {}", f.path(), name, v.size(), want);
+  if (v.size() != want) fail(Exit::data, "{}: tensor '{}': {} numbers, expected {}", f.path(), name, v.size(), want);
   return v;
+}
+void get(const SafeTensors& f, const std::string& name, size_t want, Standardizer& into) {
+  into.mean = get(f, name + ".mean", want), into.sd = get(f, name + ".sd", want);
 }
 
 // The first member has the reference's names, so that a model of one reads as the reference's does.
 std::string member_prefix(size_t m) { return m == 0 ? "" : "member" + std::to_string(m) + "."; }
+
+// That the file has weights of a denoiser of these sizes: before memory is taken for them.
+void check_sizes(const SafeTensors& f, const ModelConfig& c) {
+  ParameterSet declared;
+  try {
+    Denoiser denoiser(declared, c.denoiser);
+  } catch (const Error& e) {
+    fail(Exit::data, "{}: config: {}", f.path(), e.what());
+  }
+  for (int m = 0; m < c.members; m++)
+    for (const Parameter& p : declared.all()) {
+      const StoredTensor& t = f.at(member_prefix(size_t(m)) + p.name);
+      if (t.shape != std::vector<int64_t>(p.shape.n, p.shape.n + p.shape.rank))
+        fail(Exit::data, "{}: tensor '{}': shape {}, expected {}", f.path(), t.name, t.shape_text(), p.shape.text());
+    }
+}
 
 }  // namespace
 
@@ -119,7 +137,9 @@ Predictor Predictor::load(const std::string& path) {
   if (!f.metadata().contains("format")) fail(Exit::data, "{}: metadata: no 'format', expected a model written by stflow train", path);
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   f.verify();
-  Predictor p(config_from_json(parse_json(f.meta("config"), path), path));
+  const ModelConfig config = config_from_json(parse_json(f.meta("config"), path), path);
+  check_sizes(f, config);
+  Predictor p(config);
   auto field = [&](const char* key, auto& into) {
     try {
       parse_json(f.meta(key), path).get_to(into);
@@ -135,13 +155,21 @@ Predictor Predictor::load(const std::string& path) {
   if (int64_t(g) != p.config.denoiser.genes) fail(Exit::data, "{}: metadata: {} genes, expected {}", path, g, p.config.denoiser.genes);
   for (size_t m = 0; m < p.parameters_.size(); m++)
     for (const Parameter& q : p.parameters_[m]->all()) f.read_into(member_prefix(m) + q.name, p.parameters_[m]->value(q));
-  p.pipeline.scale.mean = get(f, "features.mean", own), p.pipeline.scale.sd = get(f, "features.sd", own);
-  p.targets.mean = get(f, "targets.mean", g), p.targets.sd = get(f, "targets.sd", g);
-  p.expert.weight = get(f, "expert.weight", p.blend < 1 ? inputs * g : 0), p.expert.offset = get(f, "expert.offset", p.blend < 1 ? g : 0);
+  if (config.standardize) get(f, "features", own, p.pipeline.scale), get(f, "targets", g, p.targets);
+  if (!(p.blend >= 0 && p.blend <= 1) || (p.blend < 1 && !config.expert))
+    fail(Exit::data, "{}: metadata: 'blend' is {}, expected {}", path, p.blend, config.expert ? "0 to 1" : "1 without an expert");
+  if (config.expert) p.expert.weight = get(f, "expert.weight", inputs * g), p.expert.offset = get(f, "expert.offset", g);
   p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
-  p.prior.kind = p.config.prior;
-  const std::vector<double> mu = get(f, "prior.mu", 0), theta = get(f, "prior.theta", mu.size()), pi = get(f, "prior.pi", mu.size());
-  for (size_t i = 0; i < mu.size(); i++) p.prior.genes.push_back({mu[i], theta[i], pi[i]});
+  p.prior.kind = config.prior;
+  if (config.prior != PriorKind::gaussian && config.prior != PriorKind::zero) {
+    const size_t rows = config.prior == PriorKind::zinb_fixed ? 1 : g;
+    const std::vector<double> mu = get(f, "prior.mu", rows), theta = get(f, "prior.theta", rows), pi = get(f, "prior.pi", rows);
+    for (size_t i = 0; i < rows; i++) {
+      if (!(mu[i] >= 0 && theta[i] > 0 && pi[i] >= 0 && pi[i] <= 1))
+        fail(Exit::data, "{}: prior: mu {}, theta {}, pi {} of gene {}, expected a distribution", path, mu[i], theta[i], pi[i], i + 1);
+      p.prior.genes.push_back({mu[i], theta[i], pi[i]});
+    }
+  }
   return p;
 }
 

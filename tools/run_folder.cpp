@@ -38,14 +38,37 @@ std::vector<std::string> checkpoints(const std::string& folder) {
   return found;
 }
 
+std::string place_of(const std::string& path, bool resume) {
+  if (!path.empty()) return path;
+  const int last = last_number();
+  if (resume && last == 0) fail(Exit::missing, "{}: no run to resume, expected one; pass --save-dir", kRuns);
+  return std::string(kRuns) + "/" + std::to_string(resume ? last : last + 1);
+}
+
 }  // namespace
 
-RunFolder RunFolder::create(std::string path, bool overwrite) {
-  if (path.empty()) path = std::string(kRuns) + "/" + std::to_string(last_number() + 1);
+void RunFolder::check_place(const std::string& given, bool resume, bool overwrite) {
+  const std::string path = place_of(given, resume);
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_empty(path, error)) {
-    if (!overwrite)
-      fail(Exit::create, "{}: exists and is not empty, expected a new folder; pass --overwrite, or --resume to continue it", path);
+  if (resume) {
+    if (!fs::exists(path + "/checkpoints", error) && !fs::exists(path + "/model.safetensors", error))
+      fail(Exit::missing, "{}: holds no run, expected one to resume", path);
+    if (fs::exists(path + "/model.safetensors", error)) fail(Exit::create, "{}: the run is finished, nothing to resume", path);
+  } else if (fs::is_directory(path, error) && !fs::is_empty(path, error) && !overwrite) {
+    fail(Exit::create, "{}: exists and is not empty, expected a new folder; pass --overwrite, or --resume to continue it", path);
+  }
+  fs::path there = fs::absolute(path);  // what there is of it
+  while (!fs::exists(there, error) && there.has_relative_path()) there = there.parent_path();
+  if (!fs::is_directory(there, error)) fail(Exit::create, "{}: a file, expected an output folder", there.string());
+  if (::access(there.c_str(), W_OK | X_OK) != 0)
+    fail(Exit::create, "{}: {}, expected a folder to write into", there.string(), std::strerror(errno));
+}
+
+RunFolder RunFolder::create(std::string path, bool overwrite) {
+  check_place(path, false, overwrite);
+  path = place_of(path, false);
+  std::error_code error;
+  if (fs::exists(path, error)) {
     for (const char* old : {"metrics.jsonl", "model.safetensors", "summary.json", "config.json", "checkpoints", "predictions", "maps"})
       fs::remove_all(path + "/" + old, error);
   }
@@ -55,12 +78,8 @@ RunFolder RunFolder::create(std::string path, bool overwrite) {
 }
 
 RunFolder RunFolder::open(std::string path) {
-  if (path.empty()) {
-    if (last_number() == 0) fail(Exit::missing, "{}: no run to resume, expected one; pass --save-dir", kRuns);
-    path = std::string(kRuns) + "/" + std::to_string(last_number());
-  }
-  if (!fs::exists(path + "/checkpoints") && !fs::exists(path + "/model.safetensors"))
-    fail(Exit::missing, "{}: holds no run, expected one to resume", path);
+  check_place(path, true, false);
+  path = place_of(path, true);
   make_output_folder(path + "/checkpoints");
   return RunFolder(path);
 }
@@ -68,8 +87,6 @@ RunFolder RunFolder::open(std::string path) {
 RunFolder::~RunFolder() {
   if (metrics_) std::fclose(metrics_);
 }
-
-bool RunFolder::finished() const { return fs::exists(file("model.safetensors")); }
 
 void RunFolder::metric(const std::string& line) {
   if (!metrics_) metrics_ = std::fopen(file("metrics.jsonl").c_str(), "a");

@@ -9,9 +9,11 @@ namespace stflow {
 
 class RunFolder {
  public:
+  /// Throws what create() or open() would throw, changing nothing: before there is work to lose.
+  static void check_place(const std::string& path, bool resume, bool overwrite);
   /// A new run in `path`, which must not hold one (Exit::create) unless `overwrite`; "" takes the next free number in runs/.
   static RunFolder create(std::string path, bool overwrite);
-  /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none.
+  /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none, Exit::create if it is finished.
   static RunFolder open(std::string path);
   RunFolder(RunFolder&& o) noexcept : path_(std::move(o.path_)), metrics_(std::exchange(o.metrics_, nullptr)) {}
   RunFolder(const RunFolder&) = delete;
@@ -19,7 +21,6 @@ class RunFolder {
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-  [[nodiscard]] bool finished() const;  // it has a model
 
   /// One line of metrics.jsonl.
   void metric(const std::string& json_line);

@@ -178,6 +178,7 @@ int train(const Args& args) {
   if (!o.parse(args)) return 0;
   ModelConfig config = config_of(f);
   catch_stop_signals();
+  if (!f.dry_run) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
   if (f.data.path.empty()) f.data.path = program_folder() + "/data/samples/her2st";
   Dataset data = open_dataset(f.data.path, f.data.reading());
@@ -191,7 +192,6 @@ int train(const Args& args) {
   if (f.dry_run) return 0;
 
   RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);
-  if (run.finished()) fail(Exit::create, "{}: the run is finished, nothing to resume", run.path());
   if (f.resume) run.resume(fit);  // refuses other flags or data before anything of the run is replaced
   write_atomic(
       run.file("config.json"),

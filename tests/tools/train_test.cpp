@@ -187,13 +187,13 @@ void killed_runs(int kills, double share) {
   const double whole = seconds_of([&] { REQUIRE(test::run_stflow(data.words("whole", more)).code == 0); });
   const std::vector<std::string> want = results(data.path("whole"));
   for (const std::string& file : want) REQUIRE(!file.empty());
-  int died = 0;
+  int died = 0, amid = 0;
   size_t run = 0;
-  std::vector<double> reached;  // bytes of metrics: where each kill came
   for (uint32_t i = 0; died < kills && i < uint32_t(4 * kills); i++) {
     const std::string name = "killed" + std::to_string(run), folder = data.path(name);
     std::vector<std::string> words = data.words(name, more);
     if (fs::exists(folder + "/checkpoints")) words.emplace_back("--resume");
+    const bool begun = has_checkpoint(folder);
     const pid_t child = start(words);
     const Philox4 r = RandomKey(7, Stream::item, i, 0).draw(0);
     usleep(useconds_t(1e6 * whole * share * open01(r.v[0], r.v[1])));
@@ -201,6 +201,7 @@ void killed_runs(int kills, double share) {
     const int code = ended(child);
     check_whole(folder);
     died += code == 128 + SIGKILL;
+    amid += code == 128 + SIGKILL && begun;
     if (code == 0) {  // it was faster: compare, and go on with another
       CHECK(results(folder) == want);
       run++;
@@ -212,6 +213,7 @@ void killed_runs(int kills, double share) {
     }
   }
   CHECK(died == kills);
+  CHECK(3 * amid >= kills);  // guards the test: enough kills hit a run that had continued from a checkpoint
   const std::string folder = data.path("killed" + std::to_string(run));
   std::vector<std::string> words = data.words("killed" + std::to_string(run), more);
   if (fs::exists(folder + "/checkpoints")) words.emplace_back("--resume");
@@ -315,6 +317,21 @@ TEST_CASE("train: a damaged checkpoint is named and the one before it used") {
   CHECK(r.code == 0);
   CHECK(r.err.find("warning: " + found[1] + ": ") != std::string::npos);
   CHECK(r.err.find("; using the checkpoint before it") != std::string::npos);
+  CHECK(results(data.path("run")) == results(data.path("whole")));
+}
+
+TEST_CASE("bad input: a run that cannot be written ends with 74, its last checkpoint whole, and can be resumed") {
+  const Data data;
+  REQUIRE(test::run_stflow(data.words("whole")).code == 0);
+  std::string line = "\"$STFLOW\"";
+  for (const std::string& w : data.words("run")) line += " '" + w + "'";
+  const test::Ran r = test::run_shell("ulimit -f 60; exec " + line);  // 30 or 60 KB: less than a checkpoint
+  CHECK(r.code == 74);
+  CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
+  CHECK_MESSAGE(r.err.find("File too large") != std::string::npos, r.err);
+  check_whole(data.path("run"));
+  CHECK(!fs::exists(data.path("run/model.safetensors")));
+  CHECK(test::run_stflow(data.words("run", {"--resume"})).code == 0);
   CHECK(results(data.path("run")) == results(data.path("whole")));
 }
 

@@ -13,6 +13,7 @@
 #include "tests/model/synthetic.h"
 #include "tests/run.h"
 #include "tools/run_folder.h"
+#include "tools/terminal.h"
 
 using namespace stflow;
 
@@ -182,6 +183,10 @@ TEST_CASE("run folder: the newest checkpoint is found also when stages have thre
     if (fit.stage() >= 98) run.checkpoint(fit);
   }
   Fit resumed(c, kGenes, train, {});
+  terminal::Settings quiet;
+  quiet.quiet = true;
+  terminal::configure(quiet);
   run.resume(resumed);
+  terminal::configure({});
   CHECK(resumed.stage() == 101);
 }

@@ -78,7 +78,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   std::map<std::string, std::string> identity = encoder.identity();
   identity["kind"] = "encoder";
   std::string text;
-  for (const auto& [key, value] : identity) text += key + "=" + value + "\n";
+  for (const auto& [key, value] : identity) text += fmt::format("{}={}\n", key, value);
   const PatchSpec spec{encoder.microns(), encoder.size()};
   const FeatureCache cache(options.cache);
   std::vector<std::string> warnings;

@@ -38,8 +38,8 @@ void scale_bar(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top
   if (!(b.mpp > 0)) return;
   const double most = double(b.tissue.width) * b.reduce * b.mpp / 4;
   double microns = 1;
-  for (double decade = 1; decade < 1e6; decade *= 10)
-    for (double step : {1.0, 2.0, 5.0})
+  for (int decade = 1; decade < 1'000'000; decade *= 10)
+    for (int step : {1, 2, 5})
       if (step * decade <= most) microns = step * decade;
   const auto length = int64_t(std::lround(microns / b.mpp / b.reduce));
   canvas.rectangle(left, top, length, 4, kInk);

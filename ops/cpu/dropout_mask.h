@@ -37,12 +37,15 @@ STFLOW_INLINE void multiply_wide(Words a, uint32_t m, Words& high, Words& low) {
 
 /// In each lane of four words: words A, B, C, D of x's lane (0 to 3) and y's (4 to 7).
 template <int A, int B, int C, int D> STFLOW_INLINE Words shuffle(Words x, Words y) {
-  typedef int32_t Index __attribute__((vector_size(kRegister)));
-  Index index{};
-  constexpr int pick[4] = {A, B, C, D};
-#pragma GCC unroll 16
-  for (int i = 0; i < kDraws; i++) index[i] = i / 4 * 4 + pick[i % 4] % 4 + (pick[i % 4] < 4 ? 0 : kDraws);
-  return __builtin_shuffle(x, y, index);
+  constexpr auto at = [](int lane, int word) { return 4 * lane + word % 4 + (word < 4 ? 0 : kDraws); };
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(x, y, at(0, A), at(0, B), at(0, C), at(0, D), at(1, A), at(1, B), at(1, C), at(1, D), at(2, A), at(2, B),
+                                 at(2, C), at(2, D), at(3, A), at(3, B), at(3, C), at(3, D));
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(x, y, at(0, A), at(0, B), at(0, C), at(0, D), at(1, A), at(1, B), at(1, C), at(1, D));
+#else
+  return __builtin_shufflevector(x, y, at(0, A), at(0, B), at(0, C), at(0, D));
+#endif
 }
 
 /// The words of draws first .. first + kDraws - 1 of d's key, in the order of the elements.

@@ -4,8 +4,8 @@
 
 namespace stflow {
 
-// The default's values were chosen on left-out training sections of her2st (CONTRIBUTING.md says how); the reference's are
-// those of the authors' released code (STFLOW.md 13).
+// The default's values were chosen on left-out training sections of her2st (CONTRIBUTING.md says how). The reference's are those
+// of the authors' released code, but for features on one scale: learned encoders give that by themselves, descriptors do not.
 ModelConfig preset(const std::string& name) {
   ModelConfig c;
   c.preset = name;
@@ -19,7 +19,7 @@ ModelConfig preset(const std::string& name) {
   c.geometry.frames = FrameMode::reference;
   c.geometry.scale_free = false;
   c.prior = PriorKind::zinb_fixed;
-  c.standardize = c.expert = false;
+  c.standardize_targets = c.expert = false;
   c.members = c.samples = 1;
   c.epochs = 40;
   c.training = {.batch = 2, .item = ItemLaw::disc, .repeats = 10, .shuffle = false, .adam = {}, .warmup = 0, .cosine = false};
@@ -53,7 +53,8 @@ Json to_json(const ModelConfig& c) {
           {"clip_norm", c.training.adam.clip_norm},
           {"ema", c.training.adam.ema_decay},
           {"epochs", c.epochs},
-          {"standardize", c.standardize},
+          {"standardize_features", c.standardize_features},
+          {"standardize_targets", c.standardize_targets},
           {"surroundings", c.surroundings},
           {"expert", c.expert},
           {"n_sample_steps", c.sample_steps},
@@ -125,7 +126,8 @@ ModelConfig config_from_json(const Json& j, const std::string& file) {
   read(j, file, "clip_norm", c.training.adam.clip_norm);
   read(j, file, "ema", c.training.adam.ema_decay);
   read(j, file, "epochs", c.epochs);
-  read(j, file, "standardize", c.standardize);
+  read(j, file, "standardize_features", c.standardize_features);
+  read(j, file, "standardize_targets", c.standardize_targets);
   read(j, file, "surroundings", c.surroundings);
   for (int k : c.surroundings)
     if (k < 1 || k > kMostWidth || int64_t(c.surroundings.size()) >= c.denoiser.features)

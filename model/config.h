@@ -20,13 +20,14 @@ struct ModelConfig {
   GeometryConfig geometry;
   PriorKind prior = PriorKind::zinb;
   TrainingConfig training;
-  double epochs = 50;             // passes over the training items; gives training.steps
-  bool standardize = true;        // features (cut at 3 sd) and targets to mean 0, sd 1 over training spots
-  std::vector<int> surroundings;  // extra inputs: mean features over the k nearest spots, for each k
-  bool expert = true;             // a linear expert beside the denoiser, mixed in by `blend`, both chosen on validation
-  int sample_steps = 5;           // points of the sampling grid
-  int members = 3;                // denoisers trained from different seeds, whose predictions are averaged
-  int samples = 8;                // draws that are averaged, over all members
+  double epochs = 50;                // passes over the training items; gives training.steps
+  bool standardize_features = true;  // to mean 0, sd 1 over training spots, cut at 3 sd
+  bool standardize_targets = true;   // to mean 0, sd 1 over training spots
+  std::vector<int> surroundings;     // extra inputs: mean features over the k nearest spots, for each k
+  bool expert = true;                // a linear expert beside the denoiser, mixed in by `blend`, both chosen on validation
+  int sample_steps = 5;              // points of the sampling grid
+  int members = 3;                   // denoisers trained from different seeds, whose predictions are averaged
+  int samples = 8;                   // draws that are averaged, over all members
   Solver solver = Solver::euler;
   uint64_t seed = 1;
 };

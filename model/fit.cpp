@@ -23,19 +23,16 @@ struct Fit::Stage {
         }()) {
     const auto width = int64_t(genes.size());
     model.genes = genes;
-    std::vector<const std::vector<float>*> features, logs;
+    std::vector<const std::vector<float>*> logs;
     std::vector<std::vector<float>> log_counts;
     std::vector<float> counts;
     for (const Slide* s : train) {
-      features.push_back(&s->features);
       log_counts.push_back(log1p(s->counts));
       counts.insert(counts.end(), s->counts.begin(), s->counts.end());
     }
     for (const auto& l : log_counts) logs.push_back(&l);
-    if (config.standardize) {
-      model.pipeline.scale = Standardizer::fit(features, train[0]->dim, kFeatureClip);
-      model.targets = Standardizer::fit(logs, width, 0);
-    }
+    model.pipeline = FeaturePipeline::fit(train, config.surroundings, config.standardize_features);
+    if (config.standardize_targets) model.targets = Standardizer::fit(logs, width, 0);
     model.prior = fit_prior(config.prior, counts, width);
     for (size_t i = 0; i < train.size(); i++) {
       slides.push_back({train[i], model.pipeline.apply(*train[i]), std::move(log_counts[i])});
@@ -64,11 +61,8 @@ Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<S
   const double items = config_.epochs * double(train.size()) * config_.training.repeats;
   config_.training.steps = std::max<int64_t>(1, std::llround(items / config_.training.batch));
   if (config_.expert) {
-    FeaturePipeline pipeline;  // scaled over all training spots, which looks at no expression
-    pipeline.surroundings = config_.surroundings;
-    std::vector<const std::vector<float>*> features;
-    for (const Slide& s : train) features.push_back(&s.features);
-    if (config_.standardize) pipeline.scale = Standardizer::fit(features, train[0].dim, kFeatureClip);
+    // Scaled over all training spots, which looks at no expression.
+    const FeaturePipeline pipeline = FeaturePipeline::fit(pointers(train), config_.surroundings, config_.standardize_features);
     selection_.lambda = choose_penalty(folds_, pipeline, config_.denoiser.genes);
   }
   if (folds_.validation || config_.expert) stages_ = folds_.folds;

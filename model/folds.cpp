@@ -23,12 +23,6 @@ std::vector<Slide> quarters(const Slide& s) {
   return parts;
 }
 
-std::vector<const Slide*> pointers(const std::vector<Slide>& slides) {
-  std::vector<const Slide*> p;
-  for (const Slide& s : slides) p.push_back(&s);
-  return p;
-}
-
 // Inputs and targets of some slides, one below the other.
 struct Stack {
   std::vector<float> x, y;
@@ -93,10 +87,7 @@ double choose_penalty(const Folds& folds, const FeaturePipeline& pipeline, int64
 
 LinearModel fit_linear(const std::vector<Slide>& train, const Folds& folds, const std::vector<int>& surroundings, int64_t genes) {
   LinearModel m;
-  std::vector<const std::vector<float>*> features;
-  for (const Slide& s : train) features.push_back(&s.features);
-  m.pipeline.scale = Standardizer::fit(features, train[0].dim, kFeatureClip);
-  m.pipeline.surroundings = surroundings;
+  m.pipeline = FeaturePipeline::fit(pointers(train), surroundings, true);
   m.lambda = choose_penalty(folds, m.pipeline, genes);
   Stack all;
   for (const Slide& s : train) all.add(s, m.pipeline);

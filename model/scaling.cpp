@@ -53,6 +53,15 @@ std::vector<float> log1p(const std::vector<float>& x) {
   return y;
 }
 
+FeaturePipeline FeaturePipeline::fit(const std::vector<const Slide*>& train, const std::vector<int>& surroundings, bool standardize) {
+  FeaturePipeline p;
+  p.surroundings = surroundings;
+  std::vector<const std::vector<float>*> features;
+  for (const Slide* s : train) features.push_back(&s->features);
+  if (standardize) p.scale = Standardizer::fit(features, train[0]->dim, kFeatureClip);
+  return p;
+}
+
 std::vector<float> FeaturePipeline::apply(const Slide& slide) const {
   const size_t n = size_t(slide.size()), dim = size_t(slide.dim);
   std::vector<float> own = slide.features;

@@ -33,6 +33,8 @@ struct FeaturePipeline {
   std::vector<int> surroundings;
   [[nodiscard]] int64_t inputs(int64_t dim) const { return dim * int64_t(1 + surroundings.size()); }
   [[nodiscard]] std::vector<float> apply(const Slide& slide) const;
+  /// The pipeline with its scale fitted on the features of `train`.
+  static FeaturePipeline fit(const std::vector<const Slide*>& train, const std::vector<int>& surroundings, bool standardize);
 };
 
 }  // namespace stflow

@@ -18,4 +18,10 @@ Slide Slide::part(const std::vector<int64_t>& rows) const {
   return p;
 }
 
+std::vector<const Slide*> pointers(const std::vector<Slide>& slides) {
+  std::vector<const Slide*> p;
+  for (const Slide& s : slides) p.push_back(&s);
+  return p;
+}
+
 }  // namespace stflow

@@ -25,4 +25,6 @@ struct Slide {
   [[nodiscard]] Slide part(const std::vector<int64_t>& rows) const;
 };
 
+std::vector<const Slide*> pointers(const std::vector<Slide>& slides);
+
 }  // namespace stflow

@@ -28,7 +28,7 @@ struct TrainFlags {
   int64_t save_every = 50, eval_every = 0;
   std::optional<double> epochs, lr, dropout;
   std::optional<int64_t> batch_size, layers, hidden, heads, neighbors, sample_steps, samples, members;
-  std::optional<std::string> prior, frames, gene_activation, solver;
+  std::optional<std::string> prior, frames, gene_activation, standardize, solver;
   uint64_t seed = 1;
 };
 
@@ -46,6 +46,8 @@ void declare(Options& o, TrainFlags& f) {
   o.flag("prior", &f.prior, "zinb, zinb:fixed, nb:moments, gaussian or zero");
   o.flag("frames", &f.frames, "frame averaging: exact or reference").choices({"exact", "reference"});
   o.flag("gene-activation", &f.gene_activation, "on each layer's genes: none or relu").choices({"none", "relu"});
+  o.flag("standardize", &f.standardize, "to mean 0 and sd 1: none, features or all (features and targets)")
+      .choices({"none", "features", "all"});
   o.section("Training");
   o.flag("epochs", &f.epochs, "passes over the training sections").range(0.01, 1e6);
   o.flag("batch-size", &f.batch_size, "items of a step").range(1, 4096);
@@ -79,6 +81,7 @@ ModelConfig config_of(const TrainFlags& f) {
   if (f.prior) c.prior = prior_kind(*f.prior);
   if (f.frames) c.geometry.frames = *f.frames == "exact" ? FrameMode::exact : FrameMode::reference;
   if (f.gene_activation) c.denoiser.gene_relu = *f.gene_activation == "relu";
+  if (f.standardize) c.standardize_features = *f.standardize != "none", c.standardize_targets = *f.standardize == "all";
   if (f.solver) c.solver = *f.solver == "heun" ? Solver::heun : Solver::euler;
   c.seed = f.seed;
   if (f.eval_every > 0 && c.members > 1)

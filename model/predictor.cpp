@@ -155,7 +155,8 @@ Predictor Predictor::load(const std::string& path) {
   if (int64_t(g) != p.config.denoiser.genes) fail(Exit::data, "{}: metadata: {} genes, expected {}", path, g, p.config.denoiser.genes);
   for (size_t m = 0; m < p.parameters_.size(); m++)
     for (const Parameter& q : p.parameters_[m]->all()) f.read_into(member_prefix(m) + q.name, p.parameters_[m]->value(q));
-  if (config.standardize) get(f, "features", own, p.pipeline.scale), get(f, "targets", g, p.targets);
+  if (config.standardize_features) get(f, "features", own, p.pipeline.scale);
+  if (config.standardize_targets) get(f, "targets", g, p.targets);
   if (!(p.blend >= 0 && p.blend <= 1) || (p.blend < 1 && !config.expert))
     fail(Exit::data, "{}: metadata: 'blend' is {}, expected {}", path, p.blend, config.expert ? "0 to 1" : "1 without an expert");
   if (config.expert) p.expert.weight = get(f, "expert.weight", inputs * g), p.expert.offset = get(f, "expert.offset", g);

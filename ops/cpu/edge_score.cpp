@@ -34,16 +34,28 @@ template <class T> struct Problem {
         b2(a.fc2_bias.as<T>()),
         neighbours(a.graph->idx.template as<int32_t>()) {}
 
-  // u of rows [first, first + count) into `tile` (count, 2m); wt is We transposed (D, 2m).
-  STFLOW_INLINE void hidden(int64_t first, int64_t count, const T* wt, T* tile) const {
+  // We e of rows [first, first + count) into `tile` (count, 2m); wt is We transposed (D, 2m).
+  STFLOW_INLINE void edges(int64_t first, int64_t count, const T* wt, T* tile) const {
     small_gemm<T>(count, m2, width, edge + first * width, width, 1, wt, m2, tile, m2, false);
+  }
+  // What a row adds to its We e: Wq q_i + Wk k_j + Wg (g_j - g_i).
+  struct Spots {
+    const T *q, *p, *gi, *gj;
+    STFLOW_INLINE Vec<T> add(Vec<T> u, int64_t c, int l) const {
+      return u + load_n(q + c, l) + load_n(p + c, l) + (load_n(gj + c, l) - load_n(gi + c, l));
+    }
+  };
+  STFLOW_INLINE Spots spots(int64_t row) const {
+    const int64_t e = row / heads, h = row % heads, i = e / k, j = neighbours[e];
+    return {query + (i * heads + h) * m2, key + (j * heads + h) * m2, gene + i * m2, gene + j * m2};
+  }
+  // u of rows [first, first + count) into `tile`.
+  STFLOW_INLINE void hidden(int64_t first, int64_t count, const T* wt, T* tile) const {
+    edges(first, count, wt, tile);
     for (int64_t r = 0; r < count; r++) {
-      const int64_t e = (first + r) / heads, h = (first + r) % heads, i = e / k, j = neighbours[e];
-      const T *q = query + (i * heads + h) * m2, *p = key + (j * heads + h) * m2, *gi = gene + i * m2, *gj = gene + j * m2;
+      const Spots s = spots(first + r);
       T* u = tile + r * m2;
-      lanes_of(m2, [&](int64_t c, int l) {
-        store_n<T>(u + c, load_n(u + c, l) + load_n(q + c, l) + load_n(p + c, l) + (load_n(gj + c, l) - load_n(gi + c, l)), l);
-      });
+      lanes_of(m2, [&](int64_t c, int l) { store_n<T>(u + c, s.add(load_n(u + c, l), c, l), l); });
     }
   }
   void transpose(T* wt) const {
@@ -52,7 +64,37 @@ template <class T> struct Problem {
   }
 };
 
-template <class T> void forward(const EdgeScore& a, T* y) {
+// The normalised gate of one row, times `weight`, summed. From We e to the score in registers where m is 16 V (V > 0); the same
+// sums in the same order through memory, in u, for any other m.
+template <int V, class T>
+STFLOW_INLINE T score(const Problem<T>& s, const typename Problem<T>::Spots& spots, T* u, const T* mask, const T* weight) {
+  Vec<T> dot{};
+  if constexpr (V > 0) {
+    Vec<T> h[V], sum_h{}, sum_d{};
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+      const int64_t c = v * kLanes;
+      h[v] = silu<T>(spots.add(load(u + c), c, kLanes)) * spots.add(load(u + V * kLanes + c), V * kLanes + c, kLanes);
+      if (mask) h[v] *= load(mask + c);
+      sum_h += h[v];
+    }
+    const T mean = sum<T>(sum_h) / T(V * kLanes);
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+      const Vec<T> d = h[v] - mean;
+      sum_d = fma<T>(d, d, sum_d);
+      dot = fma<T>(d, load(weight + v * kLanes), dot);
+    }
+    return sum<T>(dot) * (T(1) / std::sqrt(sum<T>(sum_d) / T(V * kLanes) + T(kEps)));
+  } else {
+    lanes_of(s.m2, [&](int64_t c, int l) { store_n<T>(u + c, spots.add(load_n(u + c, l), c, l), l); });
+    const RowStats<T> st = gate_row<T>(u, mask, s.m, T(kEps), u);
+    lanes_of(s.m, [&](int64_t c, int l) { dot = fma<T>(load_n(u + c, l, st.mean) - st.mean, load_n(weight + c, l), dot); });
+    return sum<T>(dot) * st.scale;
+  }
+}
+
+template <int V, class T> void forward_rows(const EdgeScore& a, T* y) {
   const Problem<T> s(a);
   alignas(64) T wt[kScoreWeight];
   s.transpose(wt);
@@ -65,17 +107,23 @@ template <class T> void forward(const EdgeScore& a, T* y) {
     alignas(64) T mask[kChunk * kScoreWidth / 2];
     for (int64_t chunk = begin; chunk < end; chunk++) {
       const int64_t first = chunk * kChunk, count = first + kChunk < s.rows ? kChunk : s.rows - first;
-      s.hidden(first, count, wt, tile);
+      s.edges(first, count, wt, tile);
       if (a.dropout.active()) dropout_mask(a.dropout, first * s.m, count * s.m, mask);
       for (int64_t r = 0; r < count; r++) {
-        T* u = tile + r * s.m2;
-        const RowStats<T> st = gate_row<T>(u, a.dropout.active() ? mask + r * s.m : nullptr, s.m, T(kEps), u);
-        Vec<T> dot{};
-        lanes_of(s.m, [&](int64_t c, int l) { dot = fma<T>(load_n(u + c, l, st.mean) - st.mean, load_n(weight + c, l), dot); });
-        y[first + r] = sum<T>(dot) * st.scale + base;
+        const T* keep = a.dropout.active() ? mask + r * s.m : nullptr;
+        y[first + r] = score<V>(s, s.spots(first + r), tile + r * s.m2, keep, weight) + base;
       }
     }
   });
+}
+
+template <class T> void forward(const EdgeScore& a, T* y) {
+  switch (a.half()) {
+    case kLanes: return forward_rows<1>(a, y);
+    case 2 * kLanes: return forward_rows<2>(a, y);
+    case 4 * kLanes: return forward_rows<4>(a, y);
+    default: return forward_rows<0>(a, y);
+  }
 }
 
 // du of every row into `du`; de; and the piece's partial sums: dWe, S = sum dy n, s = sum dy (n = normalised h).

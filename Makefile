@@ -105,6 +105,11 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
 asan tsan:
 	$(MAKE) MODE=$@ test
 
+# Every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
+FUZZ_SECONDS ?= 60
+fuzz:
+	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test
+
 bench: stflow
 	./stflow bench
 

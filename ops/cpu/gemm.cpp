@@ -149,6 +149,7 @@ template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n
 }
 
 template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n, int64_t k, T* packed) {
+  if (n == 0 || k == 0) return;
   parallel_for((n + kPanel<T> - 1) / kPanel<T>, 1 + 65536 / (k * kPanel<T> + 1), [=](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; panel++) {
       T* to = packed + panel * kPanel<T> * k;

@@ -1,0 +1,134 @@
+// Every reader on files that were whole once: bytes flipped, cut, doubled, moved. A reader gives a value or throws Error; anything
+// else (a crash, a sanitizer's finding, another exception, memory without end) is a fault. Each mutant is a function of its number.
+// `make test` tries a few hundred of each kind; `make fuzz` goes on for FUZZ_SECONDS per reader under ASan and UBSan.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "data/embeddings.h"
+#include "data/image.h"
+#include "data/legacy_st.h"
+#include "data/manifest.h"
+#include "data/panel.h"
+#include "data/png.h"
+#include "engine/file.h"
+#include "engine/json.h"
+#include "engine/random.h"
+#include "engine/safetensors.h"
+#include "engine/text.h"
+#include "model/encoder.h"
+#include "tests/data/tiny.h"
+
+using namespace stflow;
+using namespace stflow::test;
+
+namespace {
+
+// One to four changes of `bytes`, decided by `number` alone.
+std::string mutant(std::string bytes, uint32_t number) {
+  const RandomKey key(20251125, Stream::test, number);
+  const uint32_t changes = 1 + key.draw(0).v[0] % 4;
+  for (uint32_t i = 1; i <= changes && !bytes.empty(); i++) {
+    const Philox4 r = key.draw(i);
+    // Half of the changes hit the first 512 bytes, where headers are.
+    const size_t at = r.v[0] % (r.v[1] % 2 ? bytes.size() : std::min<size_t>(bytes.size(), 512));
+    const size_t length = 1 + r.v[2] % std::min<size_t>(bytes.size() - at, 64);
+    switch (r.v[3] % 6) {
+      case 0: bytes[at] = char(r.v[1] >> 8); break;
+      case 1: bytes[at] = char(bytes[at] ^ (1 << (r.v[1] >> 8) % 8)); break;
+      case 2: bytes.resize(at); break;
+      case 3: bytes.erase(at, length); break;
+      case 4: bytes.insert(at, bytes.substr(at, length)); break;
+      default: std::fill_n(bytes.begin() + int64_t(at), length, char(r.v[1] % 3 == 0 ? 0 : r.v[1] % 3 == 1 ? 0xff : '9'));
+    }
+  }
+  return bytes;
+}
+
+double seconds_each() {
+  const char* text = std::getenv("STFLOW_FUZZ_SECONDS");
+  return text ? parse_number(text).value_or(0) : 0;
+}
+
+// `few` mutants of `whole`, more for as long as STFLOW_FUZZ_SECONDS says; `read` must take the whole file.
+void fuzz(const std::string& whole, uint32_t few, const std::function<void(const std::string& path, const std::string& bytes)>& read) {
+  const TempFolder folder;
+  auto try_one = [&](const std::string& bytes) { read(folder.file("file", bytes), bytes); };
+  REQUIRE_NOTHROW(try_one(whole));
+  const auto start = std::chrono::steady_clock::now();
+  const double seconds = seconds_each();
+  auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  uint32_t refused = 0, tried = 0;
+  for (; tried < few || elapsed() < seconds; tried++) {
+    CAPTURE(tried);
+    try {
+      try_one(mutant(whole, tried));
+    } catch (const Error& e) {
+      refused++;
+      const std::string line = e.what();
+      CHECK(!line.empty());
+      CHECK(line.find('\n') == std::string::npos);
+    } catch (const std::exception& e) {
+      FAIL_CHECK("not an Error: " << e.what());
+    }
+  }
+  CHECK(refused > tried / 20);  // most changes break something
+}
+
+std::string fixture(const std::string& name) { return read_text("tests/fixtures/" + name); }
+
+}  // namespace
+
+TEST_CASE("fuzz: safetensors") {
+  const TempFolder folder;
+  std::vector<float> a{1, 2, 3, 4, 5, 6}, b{7};
+  write_safetensors(folder.path("whole"), {{"a", view(a.data(), {2, 3}), Stored::f16}, {"b", view(b.data(), {1})}}, {{"format", "test"}});
+  fuzz(read_text(folder.path("whole")), 1000, [](const std::string& path, const std::string&) {
+    const SafeTensors f(path);
+    for (const StoredTensor& t : f.tensors()) static_cast<void>(f.read<float>(t.name));
+    f.verify();
+  });
+}
+
+TEST_CASE("fuzz: encoders") {
+  fuzz(fixture("vit_plain.safetensors"), 100, [](const std::string& path, const std::string&) { const Encoder e(path); });
+}
+
+TEST_CASE("fuzz: JSON and panels") {
+  fuzz(R"({"a": [1, 2.5, "x\u00e9", null, true], "b": {"c": -1e300}})", 1000,
+       [](const std::string& path, const std::string&) { static_cast<void>(read_json(path)); });
+  fuzz(R"({"genes": ["ERBB2", "FASN", "ACTG1"]})", 1000, [](const std::string& path, const std::string&) { read_panel(path); });
+}
+
+TEST_CASE("fuzz: count tables and spot files") {
+  const std::string counts = "\tACTB\tERBB2\tFASN\n1x2\t1\t0\t3\n2x2\t0\t0\t7\n3x4\t12\t1\t0\n";
+  const std::string spots =
+      "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n1\t2\t1.01\t2.02\t10.5\t20.25\t1\n2\t2\t2\t2\t20\t20\t1\n3\t4\t3\t4\t30\t40\t0\n";
+  for (const std::string& bytes : {counts, gzip(counts)})
+    fuzz(bytes, 1000, [](const std::string& path, const std::string& b) { read_counts(b, path, {}); });
+  fuzz(spots, 1000, [](const std::string& path, const std::string& b) { read_spots(b, path, {}); });
+}
+
+TEST_CASE("fuzz: manifests") {
+  fuzz("sample,image,counts,spots,mpp,split\nA,file,file,file,0.5,train\nB,file,file,file,,test\n", 1000,
+       [](const std::string& path, const std::string&) { read_manifest(path); });
+}
+
+TEST_CASE("fuzz: JPEG and PNG") {
+  const Image p = picture(37, 23);
+  const auto read = [](const std::string& path, const std::string&) { read_image(path, 2); };
+  fuzz(jpeg(p), 300, read);
+  fuzz(jpeg(p, {.progressive = true, .orientation = 6}), 300, read);
+  const TempFolder folder;
+  write_png(folder.path("p.png"), p);
+  fuzz(read_text(folder.path("p.png")), 300, read);
+}
+
+TEST_CASE("fuzz: embeddings") {
+  const std::string whole = read_text("data/samples/her2st/embeddings/C6.h5");
+  fuzz(whole, 20, [](const std::string& path, const std::string&) { load_embeddings(path); });
+}

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "engine/storage.h"
@@ -129,9 +128,7 @@ TEST_CASE("special: log-gamma and digamma") {
 
 TEST_CASE("zinb: 24 distributions, 100,000 draws each") { distributions(100000); }
 
-TEST_CASE("zinb: 24 distributions, a million draws each" * doctest::skip(std::getenv("STFLOW_SLOW_TESTS") == nullptr)) {
-  distributions(1000000);
-}
+TEST_CASE("slow: zinb: 24 distributions, a million draws each") { distributions(1000000); }
 
 TEST_CASE("zinb: the reference's parameters") {
   const Zinb z = zinb_of_logits(1, 0.1, 0);

@@ -41,25 +41,25 @@ void warn_all(const std::vector<std::string>& warnings) {
 
 }  // namespace
 
-std::string program_folder() {
+std::string shipped(const std::string& folder) {
   std::error_code error;
-  const auto path = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? "." : path.parent_path().string();
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const auto beside = program.parent_path() / folder, installed = program.parent_path() / "../share/stflow" / folder;
+  return (std::filesystem::exists(installed, error) && !std::filesystem::exists(beside, error) ? installed : beside)
+      .lexically_normal()
+      .string();
 }
 
 std::string default_encoder() {
-  const std::string here = program_folder();
-  for (const std::string& folder : {here + "/weights", here + "/../share/stflow/weights"}) {
-    std::error_code error;
-    std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-      if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors")
-        found.push_back(entry.path().string());
-    if (!found.empty()) return *std::max_element(found.begin(), found.end());
-  }
+  const std::string folder = shipped("weights");
+  std::error_code error;
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors")
+      found.push_back(entry.path().string());
+  if (!found.empty()) return *std::max_element(found.begin(), found.end());
   fail(Exit::missing,
-       "{}/weights: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR",
-       here);
+       "{}: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", folder);
 }
 
 std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options) {

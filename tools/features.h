@@ -16,8 +16,9 @@ struct FeatureOptions {
   std::string cache;    // folder; "" for none
 };
 
-/// The folder of the running program: sample data and weights are looked for beside it, then where `make install` puts them.
-std::string program_folder();
+/// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.
+/// If it is in neither place, the one beside the program, for the error of whoever opens it.
+std::string shipped(const std::string& folder);
 /// The checkpoint that comes with stflow; throws Exit::missing with what to pass if it is not there.
 std::string default_encoder();
 

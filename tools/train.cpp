@@ -161,9 +161,10 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
   const ModelConfig& c = fit.config();
   terminal::info("data: {} ({}): {} train, {} val, {} test sections, {} spots, {} genes ({})", data.path, data.layout, s.train.size(),
                  s.val.size(), s.test.size(), spots, panel.genes.size(), panel.from);
-  terminal::info("model: {} preset, {} layers x {}, {} heads, {} neighbours, {} parameters; {} inputs a spot from {} features", c.preset,
+  terminal::info("model: {} preset, {} layers x {}, {} heads, {} neighbours, {} parameters{}; {} inputs a spot from {} features", c.preset,
                  c.denoiser.layers, c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(),
-                 c.denoiser.features, encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
+                 c.members > 1 ? fmt::format(" in each of {} members", c.members) : "", c.denoiser.features,
+                 encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
   terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(),
                  fit.steps_per_stage(), terminal::bytes(fit.arena_bytes()),
                  terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()), thread_count());
@@ -183,7 +184,7 @@ int train(const Args& args) {
   catch_stop_signals();
   if (!f.dry_run) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
-  if (f.data.path.empty()) f.data.path = program_folder() + "/data/samples/her2st";
+  if (f.data.path.empty()) f.data.path = shipped("data/samples/her2st");
   Dataset data = open_dataset(f.data.path, f.data.reading());
   for (const std::string& w : data.warnings) terminal::warn("{}", w);
   for (const std::string& line : data.describe()) terminal::detailed("{}", line);

@@ -12,8 +12,9 @@ struct EdgeHiddenOp final : Op {
   Tensor infer(std::span<const Tensor> in) const override {
     const Shape& f = in[0].shape;
     const int64_t m = in[3].size();
-    check(f.rank == 4 && f[3] == 3 && 2 * m <= kEdgeWidth, "edge_hidden: frames {}, hidden {}, expected (n, k, F, 3) and at most {}",
-          f.text(), 2 * m, kEdgeWidth);
+    check(f.rank == 4 && f[3] == 3 && f[2] <= kEdgeFrames && 2 * m <= kEdgeWidth,
+          "edge_hidden: frames {}, hidden {}, expected (n, k, F, 3), F at most {}, and at most {}", f.text(), 2 * m, kEdgeFrames,
+          kEdgeWidth);
     check(in[1].shape == Shape{2 * m, 3} && in[2].shape == Shape{2 * m} && in[4].shape == Shape{m}, "edge_hidden: fc1 {}, {}, norm {}, {}",
           in[1].shape.text(), in[2].shape.text(), in[3].shape.text(), in[4].shape.text());
     return {nullptr, mean ? Shape{f[0], f[1], m} : Shape{f[0], f[1], f[2], m}, in[0].type};

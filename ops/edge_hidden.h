@@ -10,7 +10,7 @@ namespace stflow {
 Var edge_hidden(Var frames, Var fc1_weight, Var fc1_bias, Var norm_weight, Var norm_bias, bool mean, Dropout d = {});
 
 /// Widest hidden layer (2m) of the fused edge kernels: they keep rows on the stack.
-inline constexpr int64_t kEdgeWidth = 1024;
+inline constexpr int64_t kEdgeWidth = 1024, kEdgeFrames = 8;
 
 struct EdgeHidden {
   Tensor frames, fc1_weight, fc1_bias, norm_weight, norm_bias;

@@ -7,7 +7,6 @@ namespace stflow {
 namespace {
 
 constexpr float kEps = 1e-5f;
-constexpr int64_t kMaskRows = 8;  // frames of one edge
 
 // fc1's columns as rows, so that 16 hidden units are read at once: minor, major, distance, bias.
 template <class T> void by_column(const EdgeHidden& a, T* w) {
@@ -35,7 +34,7 @@ template <class T> void forward(const EdgeHidden& a, T* y) {
   by_column(a, w);
   parallel_for(a.edges(), 1 + 2048 / (m * F + 1), [&](int64_t begin, int64_t end) {
     alignas(64) T u[kEdgeWidth];
-    alignas(64) T mask[kMaskRows * kEdgeWidth / 2];
+    alignas(64) T mask[kEdgeFrames * kEdgeWidth / 2];
     for (int64_t e = begin; e < end; e++) {
       if (a.dropout.active()) dropout_mask(a.dropout, e * F * m, F * m, mask);
       T* ye = y + e * (a.mean ? m : F * m);
@@ -67,19 +66,18 @@ template <class T> void backward(const EdgeHidden& a, const T* dy, T* dw1, T* db
     alignas(64) T u[kEdgeWidth];
     alignas(64) T h[kEdgeWidth / 2];
     alignas(64) T g[kEdgeWidth / 2];
-    alignas(64) T du[kEdgeWidth];
-    alignas(64) T mask[kMaskRows * kEdgeWidth / 2];
+    alignas(64) T du[kEdgeFrames * kEdgeWidth];
+    alignas(64) T mask[kEdgeFrames * kEdgeWidth / 2];
     T *pw = scratch + piece * 10 * m, *pnw = pw + 8 * m, *pnb = pnw + m;  // pw: minor, major, distance, bias
     std::memset(pw, 0, size_t(10 * m) * sizeof(T));
     const int64_t stop = (piece + 1) * share < edges ? (piece + 1) * share : edges;
     for (int64_t e = piece * share; e < stop; e++) {
       if (a.dropout.active()) dropout_mask(a.dropout, e * F * m, F * m, mask);
       for (int64_t f = 0; f < F; f++) {
-        const T* xf = x + (e * F + f) * 3;
         const T* keep = a.dropout.active() ? mask + f * m : nullptr;
         const T* d = dy + (a.mean ? e * m : (e * F + f) * m);
         const T part = a.mean ? T(1) / T(F) : T(1);
-        fc1(xf, w, 2 * m, u);
+        fc1(x + (e * F + f) * 3, w, 2 * m, u);
         const RowStats<T> r = gate_row<T>(u, keep, m, T(kEps), h);
         lanes_of(m, [&](int64_t i, int l) {
           const Vec<T> v = load_n(d + i, l) * part, n = (load_n(h + i, l) - r.mean) * r.scale;
@@ -88,16 +86,21 @@ template <class T> void backward(const EdgeHidden& a, const T* dy, T* dw1, T* db
           store_n<T>(g + i, v * load_n(nw + i, l), l);
         });
         normalise_row_backward<T>(h, r, m, g);
-        gate_row_backward<T>(u, keep, g, m, du);
-        const Vec<T> p = splat(xf[0]), q = splat(xf[1]), s = splat(xf[2]);
-        lanes_of(2 * m, [&](int64_t i, int l) {
-          const Vec<T> v = load_n(du + i, l);
-          store_n<T>(pw + i, fma<T>(v, p, load_n(pw + i, l)), l);
-          store_n<T>(pw + 2 * m + i, fma<T>(v, q, load_n(pw + 2 * m + i, l)), l);
-          store_n<T>(pw + 4 * m + i, fma<T>(v, s, load_n(pw + 4 * m + i, l)), l);
-          store_n<T>(pw + 6 * m + i, load_n(pw + 6 * m + i, l) + v, l);
-        });
+        gate_row_backward<T>(u, keep, g, m, du + f * 2 * m);
       }
+      // All frames of an edge at once, so that each sum is read and written once an edge.
+      lanes_of(2 * m, [&](int64_t i, int l) {
+        Vec<T> minor = load_n(pw + i, l), major = load_n(pw + 2 * m + i, l), distance = load_n(pw + 4 * m + i, l),
+               bias = load_n(pw + 6 * m + i, l);
+        for (int64_t f = 0; f < F; f++) {
+          const Vec<T> v = load_n(du + f * 2 * m + i, l);
+          const T* xf = x + (e * F + f) * 3;
+          minor = fma<T>(v, splat(xf[0]), minor), major = fma<T>(v, splat(xf[1]), major), distance = fma<T>(v, splat(xf[2]), distance);
+          bias += v;
+        }
+        store_n<T>(pw + i, minor, l), store_n<T>(pw + 2 * m + i, major, l), store_n<T>(pw + 4 * m + i, distance, l);
+        store_n<T>(pw + 6 * m + i, bias, l);
+      });
     }
   });
   for (int64_t piece = 0; piece < pieces; piece++) {

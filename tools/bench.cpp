@@ -60,7 +60,7 @@ int bench(const Args& args) {
   const JsonOut probe = benchmark::in_child([&] { return benchmark::measure_peak(seconds < 1 ? seconds : 1); });
   const double peak = probe["gflops"].get<double>();
   JsonOut rows = JsonOut::array();
-  const auto add = [&](const char* group, JsonOut row) {
+  const auto add = [&](const char* group, const JsonOut& row) {
     JsonOut all{{"group", group}};
     all.update(row);
     if (all.contains("gflops")) all["percent_of_peak"] = 100 * all["gflops"].get<double>() / peak;

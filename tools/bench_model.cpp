@@ -16,7 +16,8 @@ Slide made_up_slide(int64_t n, int64_t features) {
   const auto columns = int64_t(std::ceil(std::sqrt(double(n))));
   for (int64_t i = 0; i < n; i++) {
     s.spots.push_back(fmt::format("spot{:08}", i));
-    s.xy.push_back(100 * (double(i % columns) + 0.5 * double(i / columns % 2))), s.xy.push_back(86.6 * double(i / columns));
+    const int64_t column = i % columns, row = i / columns;
+    s.xy.push_back(100 * (double(column) + 0.5 * double(row % 2))), s.xy.push_back(86.6 * double(row));
   }
   const RandomKey key(1, Stream::test, 0, 0);
   const auto uniform = [&](int64_t i) {

@@ -165,7 +165,7 @@ void Tape::forward() {
     const Node& n = nodes_[size_t(i)];
     if (!n.op) continue;
     if (n.value.size() > 0) n.op->forward(call(n, false));
-    if (tamper_) tamper_(tamper_state_, i, n.value);
+    if (tamper_) tamper_(tamper_state_, n.op->name(), i, -1, n.value);
     if (check_finite_) verify_finite(n, n.value, "forward");
   }
 }
@@ -191,9 +191,11 @@ void Tape::backward(Var loss) {
       if (node.in[k] >= 0) give_birth(nodes_[size_t(node.in[k])], size_t(node.in[k]));
     const Call c = call(node, true);
     if (node.value.size() > 0) node.op->backward(c);
-    if (check_finite_)
-      for (int k = 0; k < node.inputs; k++)
-        if (c.din[k].data) verify_finite(node, c.din[k], "backward");
+    for (int k = 0; k < node.inputs && (tamper_ || check_finite_); k++) {
+      if (!c.din[k].data) continue;
+      if (tamper_) tamper_(tamper_state_, node.op->name(), i, k, c.din[k]);
+      if (check_finite_) verify_finite(node, c.din[k], "backward");
+    }
   }
 }
 

@@ -88,8 +88,10 @@ class Tape {
   void check_finite(bool on) { check_finite_ = on; }
   /// Tests only: fills every buffer with NaN outside its planned life, so that a wrong keep() is seen.
   void scorch(bool on) { scorch_ = on; }
-  /// Tests only: called after each op's forward (node id, value) - to change a value on purpose.
-  void tamper(void (*f)(void*, int, Tensor), void* state) { tamper_ = f, tamper_state_ = state; }
+  /// Tests only: called with what an op has just written, to change it on purpose: after forward its value (input -1), after
+  /// backward the gradient of each input.
+  using Tamper = void (*)(void* state, const char* op, int node, int input, Tensor written);
+  void tamper(Tamper f, void* state) { tamper_ = f, tamper_state_ = state; }
 
  private:
   struct Node {
@@ -134,7 +136,7 @@ class Tape {
   char* arena_ = nullptr;
   const char* layer_ = "";
   bool training_ = false, check_finite_ = false, scorch_ = false;
-  void (*tamper_)(void*, int, Tensor) = nullptr;
+  Tamper tamper_ = nullptr;
   void* tamper_state_ = nullptr;
 };
 

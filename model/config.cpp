@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ops/neighbor_mix.h"
+
 namespace stflow {
 
 // The default's values were chosen on left-out training sections of her2st (CONTRIBUTING.md says how). The reference's are those
@@ -24,6 +26,12 @@ ModelConfig preset(const std::string& name) {
   c.epochs = 40;
   c.training = {.batch = 2, .item = ItemLaw::disc, .repeats = 10, .shuffle = false, .adam = {}, .warmup = 0, .cosine = false};
   return c;
+}
+
+void check_sizes(const ModelConfig& c) {
+  check_sizes(c.denoiser);
+  if (c.geometry.neighbors * c.denoiser.heads > kNeighborMixMost)
+    fail(Exit::usage, "denoiser: {} neighbours x {} heads, expected at most {}", c.geometry.neighbors, c.denoiser.heads, kNeighborMixMost);
 }
 
 Json to_json(const ModelConfig& c) {

@@ -35,6 +35,9 @@ struct ModelConfig {
 /// "default" or "reference". Throws Exit::usage for anything else.
 ModelConfig preset(const std::string& name);
 
+/// Throws Exit::usage for sizes that no model can have, whatever its data: check_sizes() of the denoiser, and neighbours x heads.
+void check_sizes(const ModelConfig&);
+
 /// What a model file keeps and a reader checks. from_json throws Exit::data naming `file` and the key.
 Json to_json(const ModelConfig&);
 ModelConfig config_from_json(const Json&, const std::string& file);

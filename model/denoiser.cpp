@@ -30,13 +30,22 @@ Var GatedMlp::operator()(Var x, Dropouts& dropouts, float p) const {
   return dropped(fc2(h), dropouts(p));
 }
 
-Denoiser::Denoiser(ParameterSet& set, const DenoiserConfig& c) : config_(c) {
+void check_sizes(const DenoiserConfig& c) {
   if (c.features < 1 || c.genes < 1 || c.layers < 1 || c.layers > kMaxInputs || c.heads < 1 || c.hidden % c.heads || c.pairwise % c.heads ||
       c.hidden % 2 || c.pairwise % 2)
     fail(Exit::usage,
          "denoiser: features {}, genes {}, layers {}, heads {}, hidden {}, pairwise {}, expected 1 to {} layers and even widths that heads "
          "divide",
          c.features, c.genes, c.layers, c.heads, c.hidden, c.pairwise, kMaxInputs);
+  if (c.hidden > kScoreWidth || c.pairwise > kEdgeWidth)
+    fail(Exit::usage, "denoiser: hidden {}, pairwise {}, expected at most {} and {}", c.hidden, c.pairwise, kScoreWidth, kEdgeWidth);
+  if (c.hidden * (c.pairwise / c.heads) > kScoreWeight)
+    fail(Exit::usage, "denoiser: hidden {} x pairwise {} / heads {}, expected at most {}; more heads make it smaller", c.hidden, c.pairwise,
+         c.heads, kScoreWeight);
+}
+
+Denoiser::Denoiser(ParameterSet& set, const DenoiserConfig& c) : config_(c) {
+  check_sizes(c);
   const int64_t d = c.hidden, e = c.pairwise;
   image_ = Linear(set, "image_transform", c.features, d);
   time_in_ = Linear(set, "fourier_proj.mlp.0", kTimeChannels, d);

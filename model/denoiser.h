@@ -20,6 +20,10 @@ struct DenoiserConfig {
   bool gene_relu = false;  // the other published reading of "non_negative" (STFLOW.md 12)
 };
 
+/// Throws Exit::usage for sizes that no denoiser can have: widths that heads do not divide, or that the fused edge kernels have no
+/// room for. A Denoiser's constructor asks it; commands ask before any work.
+void check_sizes(const DenoiserConfig& config);
+
 /// Deals out the dropouts of one training item in the order of recording; none when not training.
 struct Dropouts {
   bool training = false;
@@ -51,7 +55,7 @@ struct SpatialBlock {
 
 class Denoiser {
  public:
-  /// Declares its parameters in `set`; the caller allocates. Throws Exit::usage for a configuration that cannot be.
+  /// Declares its parameters in `set`; the caller allocates. Throws as check_sizes() does.
   Denoiser(ParameterSet& set, const DenoiserConfig& config);
   [[nodiscard]] const DenoiserConfig& config() const { return config_; }
 

@@ -28,13 +28,14 @@ void get(const SafeTensors& f, const std::string& name, size_t want, Standardize
 std::string member_prefix(size_t m) { return m == 0 ? "" : "member" + std::to_string(m) + "."; }
 
 // That the file has weights of a denoiser of these sizes: before memory is taken for them.
-void check_sizes(const SafeTensors& f, const ModelConfig& c) {
-  ParameterSet declared;
+void check_weights(const SafeTensors& f, const ModelConfig& c) {
   try {
-    Denoiser denoiser(declared, c.denoiser);
+    check_sizes(c);
   } catch (const Error& e) {
     fail(Exit::data, "{}: config: {}", f.path(), e.what());
   }
+  ParameterSet declared;
+  const Denoiser denoiser(declared, c.denoiser);
   for (int m = 0; m < c.members; m++)
     for (const Parameter& p : declared.all()) {
       const StoredTensor& t = f.at(member_prefix(size_t(m)) + p.name);
@@ -138,7 +139,7 @@ Predictor Predictor::load(const std::string& path) {
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   f.verify();
   const ModelConfig config = config_from_json(parse_json(f.meta("config"), path), path);
-  check_sizes(f, config);
+  check_weights(f, config);
   Predictor p(config);
   auto field = [&](const char* key, auto& into) {
     try {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,9 +50,8 @@ Ran run(std::vector<std::string> words, std::vector<std::string> environment) {
     execve(argv[0], argv.data(), envp.data());
     _exit(127);
   }
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out), read_file(err)};
+  const int code = ended(child);
+  return {code, read_file(out), read_file(err)};
 }
 
 }  // namespace
@@ -67,6 +67,37 @@ Ran run_shell(const std::string& text) {
   auto environment = kept_environment();
   environment.push_back("STFLOW=" + binary());
   return run({"/bin/sh", "-c", text}, environment);
+}
+
+pid_t start_stflow(const std::vector<std::string>& args) {
+  std::vector<std::string> words{binary()}, environment = kept_environment();
+  words.insert(words.end(), args.begin(), args.end());
+  auto argv = pointers(words), envp = pointers(environment);
+  posix_spawn_file_actions_t silent;
+  posix_spawn_file_actions_init(&silent);
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) posix_spawn_file_actions_addopen(&silent, stream, "/dev/null", O_RDWR, 0);
+  pid_t process = -1;
+  // Unlike fork() it returns once the new program has begun: a signal never meets the handlers of this one.
+  REQUIRE(posix_spawn(&process, argv[0], &silent, nullptr, argv.data(), envp.data()) == 0);
+  posix_spawn_file_actions_destroy(&silent);
+  return process;
+}
+
+void wait_until_caught(pid_t process, int signal) {
+  // "SigCgt:" is the mask of handled signals in hexadecimal; a process that has ended has none of these lines.
+  for (int i = 0; i < 150000; i++, usleep(200)) {
+    const std::string status = read_file("/proc/" + std::to_string(process) + "/status");
+    const size_t at = status.find("SigCgt:");
+    if (at == std::string::npos || status.find("State:\tZ") != std::string::npos) return;
+    if (std::stoull(status.substr(at + 7), nullptr, 16) >> (signal - 1) & 1) return;
+  }
+  FAIL("the process never handled signal " << signal);
+}
+
+int ended(pid_t process) {
+  int status = 0;
+  REQUIRE(waitpid(process, &status, 0) == process);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 Folder::Folder() {

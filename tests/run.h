@@ -1,5 +1,7 @@
 // Runs the built command as a user does: another process, its exit code and what it wrote.
 #pragma once
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -17,6 +19,13 @@ Ran run_stflow(const std::vector<std::string>& args, const std::vector<std::stri
 
 /// The same through `sh -c`; "$STFLOW" in the text is the binary.
 Ran run_shell(const std::string& text);
+
+/// Starts stflow with these words, silent, and returns at once with its process.
+pid_t start_stflow(const std::vector<std::string>& args);
+/// Waits until that process handles `signal` itself, or has ended.
+void wait_until_caught(pid_t process, int signal);
+/// Waits for its end and returns its exit code, or 128 + the signal that ended it.
+int ended(pid_t process);
 
 /// An empty folder that is removed, with its content, at the end of its life.
 class Folder {

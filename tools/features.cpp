@@ -8,6 +8,7 @@
 #include "data/patches.h"
 #include "model/encoder.h"
 #include "model/geometry.h"
+#include "tools/signals.h"
 #include "tools/terminal.h"
 
 namespace stflow {
@@ -24,6 +25,9 @@ std::vector<float> encode(const Section& section, Encoder& encoder, const PatchS
     encoder.embed(rgb.data(), int64_t(rows.size()), out.data());
     for (size_t i = 0; i < rows.size(); i++) std::copy_n(out.begin() + int64_t(i) * dim, dim, features.begin() + rows[i] * dim);
     progress.update(done += int64_t(rows.size()), section.sample());
+    if (stop_requested())
+      fail(Exit::preempted, "stopped by a signal while embedding {}, expected the end; start again: sections in the cache are kept",
+           section.sample());
     rows.clear();
   };
   cut_patches(section.source.image, section.xy, patch_side(section, spec), spec.size, [&](int64_t i, const uint8_t* patch) {

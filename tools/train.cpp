@@ -86,6 +86,7 @@ ModelConfig config_of(const TrainFlags& f) {
   c.seed = f.seed;
   if (f.eval_every > 0 && c.members > 1)
     fail(Exit::usage, "--eval-every: found {} with {} members, expected --members 1", f.eval_every, c.members);
+  check_sizes(c);
   return c;
 }
 
@@ -125,9 +126,10 @@ bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
       run.metric(
           fmt::format(R"({{"stage":{},"epoch":{},"test_pearson":{}}})", stage, r.step / eval_steps * f.eval_every, shortest(pearson)));
     }
-    progress.update(stage * per_stage + r.step, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
+    const int64_t done = stage * per_stage + r.step;
+    progress.update(done, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
     if (fit.stage() != stage) stage_name = fit.stage_name();
-    if (fit.stage() < fit.stages() && (r.step % f.save_every == 0 || stop_requested())) run.checkpoint(fit);
+    if (fit.stage() < fit.stages() && (done % f.save_every == 0 || stop_requested())) run.checkpoint(fit);
     if (stop_requested()) return fit.stage() == fit.stages();
   }
 }
@@ -141,8 +143,6 @@ Slides slides_of(const Dataset& data, const Panel& panel, MissingGenes missing) 
     if (split == Split::val) s.val_sections.push_back(&section);
     if (split == Split::test) s.test_sections.push_back(&section);
   }
-  if (s.train.empty()) fail(Exit::data, "{}: split: no training section, expected one or more", data.path);
-  if (s.test.empty()) fail(Exit::data, "{}: split: no test section, expected one or more; name it with --test", data.path);
   return s;
 }
 
@@ -188,7 +188,11 @@ int train(const Args& args) {
   Dataset data = open_dataset(f.data.path, f.data.reading());
   for (const std::string& w : data.warnings) terminal::warn("{}", w);
   for (const std::string& line : data.describe()) terminal::detailed("{}", line);
+  if (data.of(Split::train).empty()) fail(Exit::data, "{}: split: no training section, expected one or more", data.path);
+  if (data.of(Split::test).empty()) fail(Exit::data, "{}: split: no test section, expected one or more; name it with --test", data.path);
   const Panel panel = panel_of(f.genes, data);
+  for (const Section& section : data.sections)  // a gene that is not there shows before features are computed
+    if (section.split() != Split::none) (void)counts_of(section, panel, f.data.missing());
   const auto encoder = add_features(data.sections, f.data.features());
   const Slides slides = slides_of(data, panel, f.data.missing());
   Fit fit(config, panel.genes, slides.train, slides.val);
@@ -202,17 +206,21 @@ int train(const Args& args) {
       Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
               .dump(2) +
           "\n");
-  if (!train_loop(fit, run, f, slides.test)) {
+  const auto stopped = [&] {
     terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());
     return int(Exit::preempted);
-  }
+  };
+  if (!train_loop(fit, run, f, slides.test)) return stopped();
   const Selection selection = fit.selection();
   Predictor model = fit.take();
   model.encoder = encoder;
 
   make_output_folder(run.file("predictions"));
-  for (size_t i = 0; i < slides.val.size(); i++) write_predictions(run, model, *slides.val_sections[i], slides.val[i], f.clip);
-  for (size_t i = 0; i < slides.test.size(); i++) write_predictions(run, model, *slides.test_sections[i], slides.test[i], f.clip);
+  for (const auto& [sections, group] : {std::tie(slides.val_sections, slides.val), std::tie(slides.test_sections, slides.test)})
+    for (size_t i = 0; i < group.size(); i++) {
+      if (stop_requested()) return stopped();  // the last checkpoint is a few steps old
+      write_predictions(run, model, *sections[i], group[i], f.clip);
+    }
   const Report report = judge(model, selection, slides.train, slides.val, slides.test);
   if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
   JsonOut summary = report_json(report);

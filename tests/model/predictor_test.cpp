@@ -188,6 +188,9 @@ TEST_CASE("bad input: model files") {
       "{}: config: denoiser: features 12, genes 4, layers 1, heads 3, hidden 8, pairwise 8, expected 1 to 16 layers and even widths that "
       "heads divide",
       [](Bent& b) { b.config("n_heads", 3); });
+  refused("{}: config: denoiser: 256 neighbours x 32 heads, expected at most 4096", [](Bent& b) {
+    b.config("hidden_dim", 64), b.config("pairwise_hidden_dim", 64), b.config("n_heads", 32), b.config("n_neighbors", 256);
+  });
   refused("{}: tensor 'image_transform.weight': shape (8, 12), expected (8, 16777216)", [](Bent& b) { b.config("features", 1 << 24); });
   refused("{}: tensor 'member1.image_transform.weight': shape (12, 8), expected (8, 12)", [](Bent& b) {
     b.at("member1.image_transform.weight").value.shape = {12, 8};

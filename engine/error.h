@@ -21,7 +21,7 @@ enum class Exit : int {
   memory = 71,      // out of memory
   create = 73,      // an output cannot be created
   io = 74,          // an output cannot be written
-  preempted = 75,   // stopped by a signal, checkpoint written
+  preempted = 75,   // stopped by a signal: start again, with --resume once there is a checkpoint
   peer = 76,        // another rank failed
 };
 

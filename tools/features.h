@@ -23,7 +23,8 @@ std::string shipped(const std::string& folder);
 std::string default_encoder();
 
 /// Makes sure that every section has features. If one came with precomputed features all must have; otherwise they come from the
-/// cache or are computed now (with a progress bar; Exit::preempted at a stop signal, if those are caught). Returns the identity of what made them: "kind" precomputed or encoder, sizes, hashes.
+/// cache or are computed now (with a progress bar; Exit::preempted at a stop signal, if those are caught). Returns the identity of what
+/// made them: "kind" precomputed or encoder, sizes, hashes.
 std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options);
 
 /// A slide of the section's spots, with counts of the panel where the section has counts.

@@ -67,6 +67,25 @@ TEST_CASE("bench: products give their rate and its share of the peak") {
   }
 }
 
+TEST_CASE("slow: bench: the image encoder's time, rate and memory") {
+  const Ran r = run_stflow({"bench", "vit", "--json", "--quiet", "--seconds", "0.01", "--images", "1,2", "--threads", "2"});
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  const auto object = nlohmann::json::parse(r.out);
+  REQUIRE(object["rows"].size() == 3);
+  for (const auto& row : object["rows"]) check_numbers(row);
+  for (int images : {1, 2}) {
+    const auto& row = object["rows"][size_t(images)];
+    CHECK(row["group"] == "vit");
+    CHECK(row["images"] == images);
+    CHECK(row["images_per_second"].get<double>() == doctest::Approx(images / row["median_seconds"].get<double>()).epsilon(1e-9));
+    // ViT-B/16: 196 patches of 768 numbers, 12 layers of 12 d^2 weights a token and two products of tokens with tokens.
+    const double d = 768, tokens = 197, products = 196 * d * d + 12 * (12 * d * d * tokens + 2 * tokens * tokens * d);
+    CHECK(row["flops"].get<double>() == doctest::Approx(2 * products * images).epsilon(1e-3));
+    CHECK(row["peak_rss_bytes"] > row["arena_bytes"]);
+  }
+}
+
 TEST_CASE("bench: a table without --json; sizes that are none are wrong use") {
   const Ran r = run_stflow({"bench", "peak", "--seconds", "0.01"});
   CHECK(r.code == 0);

@@ -69,6 +69,40 @@ TEST_CASE("bad input: a run that cannot be written ends with 74, its last checkp
   CHECK(test::results(data.path("run")) == test::results(data.path("whole")));
 }
 
+TEST_CASE("train: nothing is chosen by the test section: with other counts or another picture the model is the same, byte for byte") {
+  using Words = std::vector<std::string>;
+  for (const Words& split : {Words{}, Words{"--train", "A", "--val", "B", "--test", "C"}}) {
+    const test::TinyRun data;
+    std::vector<nlohmann::json> said;
+    Words models, metrics, predictions;
+    auto run = [&] {
+      const std::string folder = "run" + std::to_string(said.size());
+      Words words = data.words(folder, {"--json"});
+      words.insert(words.end(), split.begin(), split.end());
+      const test::Ran r = test::run_stflow(words);
+      REQUIRE_MESSAGE(r.code == 0, r.err);
+      said.push_back(nlohmann::json::parse(r.out));
+      models.push_back(test::read_file(data.path(folder + "/model.safetensors")));
+      metrics.push_back(test::read_file(data.path(folder + "/metrics.jsonl")));
+      predictions.push_back(test::read_file(data.path(folder + "/predictions/C.csv")));
+    };
+    run();
+    data.folder.file("C.tsv", test::read_file(data.path("A.tsv")));
+    run();
+    data.folder.file("C.png", test::read_file(data.path("A.png")));
+    run();
+    for (size_t i : {1, 2}) {
+      CHECK(models[i] == models[0]);
+      CHECK(metrics[i] == metrics[0]);
+      CHECK(said[i]["validation"] == said[0]["validation"]);
+      CHECK(said[i]["test"] != said[i - 1]["test"]);  // guards the test: something did change
+    }
+    CHECK(said[0]["validation"]["pearson_mean"].is_number());
+    CHECK(predictions[1] == predictions[0]);
+    CHECK(predictions[2] != predictions[0]);
+  }
+}
+
 TEST_CASE("train: --dry-run shows the plan and writes no run") {
   const test::TinyRun data;
   std::vector<std::string> words = data.words("run", {"--dry-run"});

@@ -45,7 +45,7 @@ ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
 
 LIB_SOURCES := $(wildcard engine/*.cpp ops/*.cpp model/*.cpp data/*.cpp)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
-TOOL_SOURCES := $(wildcard tools/*.cpp)
+TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
 TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o))
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)

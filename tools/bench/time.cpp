@@ -9,7 +9,7 @@
 #include <new>
 
 #include "engine/error.h"
-#include "tools/bench.h"
+#include "tools/bench/bench.h"
 
 namespace stflow::benchmark {
 namespace {

@@ -1,5 +1,5 @@
 // stflow bench: what this machine gives, and what stflow makes of it.
-#include "tools/bench.h"
+#include "tools/bench/bench.h"
 
 #include <charconv>
 

@@ -6,7 +6,7 @@
 #include "model/vit.h"
 #include "ops/fma_probe.h"
 #include "ops/gemm.h"
-#include "tools/bench.h"
+#include "tools/bench/bench.h"
 
 namespace stflow::benchmark {
 namespace {

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "model/config.h"
-#include "tools/bench.h"
+#include "tools/bench/bench.h"
 
 namespace stflow::benchmark {
 namespace {

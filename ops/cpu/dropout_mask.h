@@ -9,8 +9,10 @@ namespace on_register {
 
 using Words = Reg<uint32_t>;
 using Pairs = Reg<uint64_t>;
-constexpr int kDraws = kRegister / 4;  // made at once
-constexpr int kDrawn = 4 * kDraws;     // words that they give
+using Halves = Reg<uint16_t>;
+typedef int16_t HalfRegister __attribute__((vector_size(kRegister / 2)));
+constexpr int kDraws = kRegister / 4;                // made at once
+constexpr int kDrawn = Dropout::kHalves * kDraws;  // elements that they decide
 
 STFLOW_INLINE Words all(uint32_t x) { return x - Words{}; }
 
@@ -57,8 +59,8 @@ STFLOW_INLINE void philox_words(const Dropout& d, uint32_t first, Words (&out)[4
   c0 += first;
   Words c1 = all(d.place), c2 = all(d.key.step), c3 = all((d.key.stream << 24) ^ d.key.slot);
   uint32_t k0 = uint32_t(d.key.seed), k1 = uint32_t(d.key.seed >> 32);
-#pragma GCC unroll 10
-  for (int round = 0; round < 10; round++) {
+#pragma GCC unroll 7
+  for (int round = 0; round < Dropout::kRounds; round++) {
     Words high_a, low_a, high_b, low_b;
     multiply_wide(c0, 0xD2511F53u, high_a, low_a);
     multiply_wide(c2, 0xCD9E8D57u, high_b, low_b);
@@ -72,36 +74,43 @@ STFLOW_INLINE void philox_words(const Dropout& d, uint32_t first, Words (&out)[4
 }
 
 /// kDrawn elements of the mask, from draw `first` on.
-STFLOW_INLINE void mask_block(const Dropout& d, uint32_t first, uint32_t limit, float keep, float* mask) {
+STFLOW_INLINE void mask_block(const Dropout& d, uint32_t first, uint16_t dropped, float keep, float* mask) {
   Words words[4];
   philox_words(d, first, words);
+  const Words scale = (Words)(keep - Reg<float>{});
 #pragma GCC unroll 4
   for (int r = 0; r < 4; r++) {
-    const Reg<float> m = (Reg<int32_t>)(words[r] >> 8) >= int32_t(limit) ? keep - Reg<float>{} : Reg<float>{};
-    std::memcpy(mask + r * kDraws, &m, sizeof m);
+    const auto kept = (Halves)words[r] >= dropped;  // all ones where kept, and so when widened
+    HalfRegister half[2];
+    std::memcpy(half, &kept, sizeof kept);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+      const Words m = (Words)__builtin_convertvector(half[i], Reg<int32_t>) & scale;
+      std::memcpy(mask + (2 * r + i) * kDraws, &m, sizeof m);
+    }
   }
 }
 
 }  // namespace on_register
 
-/// mask[i] = 0 or 1 / (1 - p) for element first + i, i < count.
+/// mask[i] = 0 or d.scale() for element first + i, i < count.
 template <class T> void dropout_mask(const Dropout& d, int64_t first, int64_t count, T* mask) {
-  constexpr int64_t kBlock = on_register::kDrawn;
-  const float keep = float(1 / (1 - double(d.p)));
-  const uint32_t limit = uint32_t(::ceil(double(d.p) * 16777216.0));  // uniform01(w) >= p  <=>  w >> 8 >= limit
-  int64_t draw = first / 4, skip = first % 4;                         // the block's first `skip` elements come before
-  for (int64_t i = 0; i < count; draw += kBlock / 4) {
+  constexpr int64_t kBlock = on_register::kDrawn, kHalves = Dropout::kHalves;
+  const T keep = T(d.scale());
+  const uint16_t dropped = uint16_t(d.dropped());
+  int64_t draw = first / kHalves, skip = first % kHalves;  // the block's first `skip` elements come before
+  for (int64_t i = 0; i < count; draw += kBlock / kHalves) {
     const int64_t n = kBlock - skip < count - i ? kBlock - skip : count - i;
     if constexpr (sizeof(T) == 4) {
       if (n == kBlock) {
-        on_register::mask_block(d, uint32_t(draw), limit, keep, mask + i);
+        on_register::mask_block(d, uint32_t(draw), dropped, keep, mask + i);
         i += n;
         continue;
       }
     }
     alignas(64) float block[kBlock];
-    on_register::mask_block(d, uint32_t(draw), limit, keep, block);
-    for (int64_t j = 0; j < n; j++) mask[i + j] = block[skip + j] != 0 ? T(1 / (1 - double(d.p))) : T(0);
+    on_register::mask_block(d, uint32_t(draw), dropped, float(keep), block);
+    for (int64_t j = 0; j < n; j++) mask[i + j] = block[skip + j] != 0 ? keep : T(0);
     i += n, skip = 0;
   }
 }

@@ -28,8 +28,9 @@ TEST_CASE("dropout: the mask is the documented function of the key, and keeps 1 
   const float* v = tape.value(y).as<float>();
   int64_t kept = 0;
   for (int64_t e = 0; e < n; e++) {
-    const bool keep = uniform01(kDropout.key.draw(uint64_t(kDropout.place) << 32 | uint64_t(e / 4)).v[e % 4]) >= kDropout.p;
-    REQUIRE(v[e] == (keep ? 1.25f : 0.0f));
+    const Philox4 draw = kDropout.key.draw(uint64_t(kDropout.place) << 32 | uint64_t(e / 8), 7);
+    const bool keep = (draw.v[e % 8 / 2] >> (e % 2 * 16) & 0xffff) >= 13107;  // 0.2 of 65,536
+    REQUIRE(v[e] == (keep ? float(65536.0 / (65536 - 13107)) : 0.0f));
     kept += keep;
   }
   CHECK(std::abs(double(kept) / double(n) - 0.8) < 0.01);

@@ -25,8 +25,8 @@ struct EdgeScore {
   [[nodiscard]] int64_t width() const { return edge_weight.cols(); }  // of one head's edge features
   [[nodiscard]] int64_t rows() const { return edge.rows() * heads(); }
   [[nodiscard]] int64_t pieces() const { return rows() < 256 ? 1 : 16; }
-  /// Numbers of a piece's partial sums in backward: dWe, S, s.
-  [[nodiscard]] int64_t partial() const { return 2 * half() * width() + half() + 16; }
+  /// Numbers of a piece's sums in backward: dWe, S, s, and those of the spot at hand.
+  [[nodiscard]] int64_t partial() const { return 2 * half() * width() + half() + 16 + heads() * 2 * half(); }
 };
 
 /// Gradients of EdgeScore's tensors in their order; each may be absent.

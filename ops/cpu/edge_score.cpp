@@ -44,19 +44,13 @@ template <class T> struct Problem {
     STFLOW_INLINE Vec<T> add(Vec<T> u, int64_t c, int l) const {
       return u + load_n(q + c, l) + load_n(p + c, l) + (load_n(gj + c, l) - load_n(gi + c, l));
     }
+    STFLOW_INLINE void add_to(T* u, int64_t m2) const {
+      lanes_of(m2, [&](int64_t c, int l) { store_n<T>(u + c, add(load_n(u + c, l), c, l), l); });
+    }
   };
   STFLOW_INLINE Spots spots(int64_t row) const {
     const int64_t e = row / heads, h = row % heads, i = e / k, j = neighbours[e];
     return {query + (i * heads + h) * m2, key + (j * heads + h) * m2, gene + i * m2, gene + j * m2};
-  }
-  // u of rows [first, first + count) into `tile`.
-  STFLOW_INLINE void hidden(int64_t first, int64_t count, const T* wt, T* tile) const {
-    edges(first, count, wt, tile);
-    for (int64_t r = 0; r < count; r++) {
-      const Spots s = spots(first + r);
-      T* u = tile + r * m2;
-      lanes_of(m2, [&](int64_t c, int l) { store_n<T>(u + c, s.add(load_n(u + c, l), c, l), l); });
-    }
   }
   void transpose(T* wt) const {
     for (int64_t c = 0; c < m2; c++)
@@ -64,37 +58,34 @@ template <class T> struct Problem {
   }
 };
 
-// The normalised gate of one row, times `weight`, summed. From We e to the score in registers where m is 16 V (V > 0); the same
-// sums in the same order through memory, in u, for any other m.
-template <int V, class T>
-STFLOW_INLINE T score(const Problem<T>& s, const typename Problem<T>::Spots& spots, T* u, const T* mask, const T* weight) {
-  Vec<T> dot{};
+// The scores of R rows from `first` on, less what is the same in all: the normalised gate times `weight`, summed. u holds We e;
+// mask (R, m) or null. V > 0 where m is 16 V.
+template <int V, int R, class T>
+STFLOW_INLINE void score(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T* y) {
   if constexpr (V > 0) {
-    Vec<T> h[V], sum_h{}, sum_d{};
+    GateRows<V, R, T> gate;
+    typename Problem<T>::Spots spots[R];
+    for (int r = 0; r < R; r++) spots[r] = s.spots(first + r);
+    gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return spots[r].add(load(u + r * s.m2 + c), c, kLanes); }, mask, T(kEps));
+    for (int r = 0; r < R; r++) {
+      Vec<T> dot{};
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) {
-      const int64_t c = v * kLanes;
-      h[v] = silu<T>(spots.add(load(u + c), c, kLanes)) * spots.add(load(u + V * kLanes + c), V * kLanes + c, kLanes);
-      if (mask) h[v] *= load(mask + c);
-      sum_h += h[v];
+      for (int v = 0; v < V; v++) dot = fma<T>(gate.centred[r][v], load(weight + v * kLanes), dot);
+      y[r] = sum<T>(dot) * gate.scale[r];
     }
-    const T mean = sum<T>(sum_h) / T(V * kLanes);
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) {
-      const Vec<T> d = h[v] - mean;
-      sum_d = fma<T>(d, d, sum_d);
-      dot = fma<T>(d, load(weight + v * kLanes), dot);
-    }
-    return sum<T>(dot) * (T(1) / std::sqrt(sum<T>(sum_d) / T(V * kLanes) + T(kEps)));
   } else {
-    lanes_of(s.m2, [&](int64_t c, int l) { store_n<T>(u + c, spots.add(load_n(u + c, l), c, l), l); });
-    const RowStats<T> st = gate_row<T>(u, mask, s.m, T(kEps), u);
-    lanes_of(s.m, [&](int64_t c, int l) { dot = fma<T>(load_n(u + c, l, st.mean) - st.mean, load_n(weight + c, l), dot); });
-    return sum<T>(dot) * st.scale;
+    for (int r = 0; r < R; r++) {
+      Vec<T> dot{};
+      T* row = u + r * s.m2;
+      s.spots(first + r).add_to(row, s.m2);
+      const RowStats<T> st = gate_row<T>(row, mask ? mask + r * s.m : nullptr, s.m, T(kEps), row);
+      lanes_of(s.m, [&](int64_t c, int l) { dot = fma<T>(load_n(row + c, l, st.mean) - st.mean, load_n(weight + c, l), dot); });
+      y[r] = sum<T>(dot) * st.scale;
+    }
   }
 }
 
-template <int V, class T> void forward_rows(const EdgeScore& a, T* y) {
+template <int V, class T> void forward(const EdgeScore& a, T* y) {
   const Problem<T> s(a);
   alignas(64) T wt[kScoreWeight];
   s.transpose(wt);
@@ -109,84 +100,122 @@ template <int V, class T> void forward_rows(const EdgeScore& a, T* y) {
       const int64_t first = chunk * kChunk, count = first + kChunk < s.rows ? kChunk : s.rows - first;
       s.edges(first, count, wt, tile);
       if (a.dropout.active()) dropout_mask(a.dropout, first * s.m, count * s.m, mask);
-      for (int64_t r = 0; r < count; r++) {
-        const T* keep = a.dropout.active() ? mask + r * s.m : nullptr;
-        y[first + r] = score<V>(s, s.spots(first + r), tile + r * s.m2, keep, weight) + base;
-      }
+      in_groups(count, [&](int64_t r, auto group) {
+        score<V, group()>(s, first + r, tile + r * s.m2, a.dropout.active() ? mask + r * s.m : nullptr, weight, y + first + r);
+      });
+      for (int64_t r = 0; r < count; r++) y[first + r] += base;
     }
   });
 }
 
-template <class T> void forward(const EdgeScore& a, T* y) {
-  switch (a.half()) {
-    case kLanes: return forward_rows<1>(a, y);
-    case 2 * kLanes: return forward_rows<2>(a, y);
-    case 4 * kLanes: return forward_rows<4>(a, y);
-    default: return forward_rows<0>(a, y);
+// R rows back: du of the hidden layer (R, 2m); S += dy n (n = normalised h). `weight` as in forward, weight_mean its mean.
+template <int V, int R, class T>
+STFLOW_INLINE void score_backward(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T weight_mean, const T* dy,
+                                  T* S, T* du) {
+  if constexpr (V > 0) {
+    GateRows<V, R, T> gate;
+    typename Problem<T>::Spots spots[R];
+    for (int r = 0; r < R; r++) spots[r] = s.spots(first + r);
+    gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return spots[r].add(load(u + r * s.m2 + c), c, kLanes); }, mask, T(kEps));
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) {
+      Vec<T> total = load(S + v * kLanes);
+      for (int r = 0; r < R; r++) total = fma<T>(splat(dy[r] * gate.scale[r]), gate.centred[r][v], total);
+      store(S + v * kLanes, total);
+    }
+    gate.backward([&](int r, int v) STFLOW_INLINE_LAMBDA { return dy[r] * load(weight + v * kLanes); },
+                  [&](int r) STFLOW_INLINE_LAMBDA { return dy[r] * weight_mean; }, mask,
+                  [&](int r, int64_t c, Vec<T> d) STFLOW_INLINE_LAMBDA { store(du + r * s.m2 + c, d); });
+  } else {
+    alignas(64) T h[kScoreWidth / 2];
+    alignas(64) T g[kScoreWidth / 2];
+    for (int r = 0; r < R; r++) {
+      T* row = u + r * s.m2;
+      const T* keep = mask ? mask + r * s.m : nullptr;
+      s.spots(first + r).add_to(row, s.m2);
+      const RowStats<T> st = gate_row<T>(row, keep, s.m, T(kEps), h);
+      lanes_of(s.m, [&](int64_t c, int l) {
+        const Vec<T> n = (load_n(h + c, l) - st.mean) * st.scale;
+        store_n<T>(S + c, fma<T>(splat(dy[r]), n, load_n(S + c, l)), l);
+        store_n<T>(g + c, dy[r] * load_n(weight + c, l), l);
+      });
+      normalise_row_backward<T>(h, st, s.m, g);
+      gate_row_backward<T>(row, keep, g, s.m, du + r * s.m2);
+    }
   }
 }
 
-// du of every row into `du`; de; and the piece's partial sums: dWe, S = sum dy n, s = sum dy (n = normalised h).
-template <class T> void backward_rows(const EdgeScore& a, const Problem<T>& s, const T* dy, T* de, T* du, T* partial) {
+template <class T> STFLOW_INLINE void add_row(const T* x, int64_t n, T* y) {
+  lanes_of(n, [&](int64_t c, int l) { store_n<T>(y + c, load_n(y + c, l) + load_n(x + c, l), l); });
+}
+
+// du of every row into `du`; de; what a spot's own edges give query and gene; and the piece's partial sums: dWe, S = sum dy n
+// (n = normalised h), s = sum dy.
+template <int V, class T>
+void backward_rows(const EdgeScore& a, const Problem<T>& s, const T* dy, const EdgeScoreGrads& d, T* du, T* partial) {
   alignas(64) T wt[kScoreWeight];
   s.transpose(wt);
-  const int64_t pieces = a.pieces(), chunks = (s.rows + kChunk - 1) / kChunk, share = (chunks + pieces - 1) / pieces;
+  alignas(64) T weight[kScoreWidth / 2];
+  T weight_mean = 0;
+  for (int64_t c = 0; c < s.m; c++) weight_mean += weight[c] = s.w2[c] * s.nw[c];
+  weight_mean /= T(s.m);
+  const int64_t pieces = a.pieces(), per_spot = s.k * s.heads;
+  T *de = d.edge.as<T>(), *dquery = d.query.as<T>(), *dgene = d.gene.as<T>();
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     alignas(64) T tile[kChunk * kScoreWidth];
     alignas(64) T mask[kChunk * kScoreWidth / 2];
-    alignas(64) T h[kScoreWidth / 2];
-    alignas(64) T g[kScoreWidth / 2];
-    T *dwe = partial + piece * a.partial(), *S = dwe + s.m2 * s.width, *total = S + s.m;
+    T *dwe = partial + piece * a.partial(), *S = dwe + s.m2 * s.width, *total = S + s.m, *own = total + 16;
     std::memset(dwe, 0, size_t(a.partial()) * sizeof(T));
-    for (int64_t chunk = piece * share; chunk < (piece + 1) * share && chunk < chunks; chunk++) {
-      const int64_t first = chunk * kChunk, count = first + kChunk < s.rows ? kChunk : s.rows - first;
-      s.hidden(first, count, wt, tile);
+    const int64_t stop = (piece + 1) * a.graph->n / pieces * per_spot;
+    for (int64_t first = piece * a.graph->n / pieces * per_spot; first < stop; first += kChunk) {
+      const int64_t count = first + kChunk < stop ? kChunk : stop - first;
+      s.edges(first, count, wt, tile);
       if (a.dropout.active()) dropout_mask(a.dropout, first * s.m, count * s.m, mask);
-      T* d = du + first * s.m2;
+      T* rows = du + first * s.m2;
+      in_groups(count, [&](int64_t r, auto group) {
+        score_backward<V, group()>(s, first + r, tile + r * s.m2, a.dropout.active() ? mask + r * s.m : nullptr, weight, weight_mean,
+                                   dy + first + r, S, rows + r * s.m2);
+      });
       for (int64_t r = 0; r < count; r++) {
-        const T* u = tile + r * s.m2;
-        const T* keep = a.dropout.active() ? mask + r * s.m : nullptr;
-        const T out = dy[first + r];
-        const RowStats<T> st = gate_row<T>(u, keep, s.m, T(kEps), h);
-        lanes_of(s.m, [&](int64_t c, int l) {
-          const Vec<T> n = (load_n(h + c, l) - st.mean) * st.scale;
-          store_n<T>(S + c, fma<T>(splat(out), n, load_n(S + c, l)), l);
-          store_n<T>(g + c, out * (load_n(s.w2 + c, l) * load_n(s.nw + c, l)), l);
-        });
-        *total += out;
-        normalise_row_backward<T>(h, st, s.m, g);
-        gate_row_backward<T>(u, keep, g, s.m, d + r * s.m2);
+        *total += dy[first + r];
+        add_row(rows + r * s.m2, s.m2, own + (first + r) % s.heads * s.m2);
+        if ((first + r + 1) % per_spot) continue;
+        const int64_t i = (first + r) / per_spot;
+        if (dquery) add_row(own, s.heads * s.m2, dquery + i * s.heads * s.m2);
+        for (int64_t h = 0; h < s.heads && dgene; h++)
+          lanes_of(s.m2, [&](int64_t c, int l) {
+            store_n<T>(dgene + i * s.m2 + c, load_n(dgene + i * s.m2 + c, l) - load_n(own + h * s.m2 + c, l), l);
+          });
+        std::memset(own, 0, size_t(s.heads * s.m2) * sizeof(T));
       }
       const T* e = s.edge + first * s.width;
-      if (de) small_gemm<T>(count, s.width, s.m2, d, s.m2, 1, s.we, s.width, de + first * s.width, s.width, true);
-      small_gemm<T>(s.m2, s.width, count, d, 1, s.m2, e, s.width, dwe, s.width, true);
+      if (de) small_gemm<T>(count, s.width, s.m2, rows, s.m2, 1, s.we, s.width, de + first * s.width, s.width, true);
+      small_gemm<T>(s.m2, s.width, count, rows, 1, s.m2, e, s.width, dwe, s.width, true);
     }
   });
 }
 
-// Per spot, over its own edges and over the edges that point to it, both in fixed order.
+// What the edges that point to a spot give its key and gene, in fixed order.
 template <class T> void backward_spots(const EdgeScore& a, const Problem<T>& s, const T* du, const EdgeScoreGrads& d) {
   const Graph& graph = *a.graph;
   const int32_t *start = graph.reverse_start.template as<int32_t>(), *edges = graph.reverse.template as<int32_t>();
+  T *dkey = d.key.as<T>(), *dgene = d.gene.as<T>();
   parallel_for(graph.n, 1 + 4096 / (s.k * s.heads * s.m2 + 1), [&](int64_t begin, int64_t end) {
+    alignas(64) T other[kScoreWidth];
     for (int64_t i = begin; i < end; i++)
-      for (int64_t h = 0; h < s.heads; h++)
-        lanes_of(s.m2, [&](int64_t c, int l) {
-          Vec<T> own{}, other{};
-          for (int64_t j = 0; j < s.k; j++) own += load_n(du + ((i * s.k + j) * s.heads + h) * s.m2 + c, l);
-          for (int32_t r = start[i]; r < start[i + 1]; r++) other += load_n(du + (int64_t(edges[r]) * s.heads + h) * s.m2 + c, l);
-          const int64_t at = (i * s.heads + h) * s.m2 + c;
-          if (T* p = d.query.as<T>()) store_n<T>(p + at, load_n(p + at, l) + own, l);
-          if (T* p = d.key.as<T>()) store_n<T>(p + at, load_n(p + at, l) + other, l);
-          if (T* p = d.gene.as<T>()) store_n<T>(p + i * s.m2 + c, load_n(p + i * s.m2 + c, l) + (other - own), l);
-        });
+      for (int64_t h = 0; h < s.heads; h++) {
+        std::memset(other, 0, size_t(s.m2) * sizeof(T));
+        for (int32_t r = start[i]; r < start[i + 1]; r++) add_row(du + (int64_t(edges[r]) * s.heads + h) * s.m2, s.m2, other);
+        if (dkey) add_row(other, s.m2, dkey + (i * s.heads + h) * s.m2);
+        if (dgene) add_row(other, s.m2, dgene + i * s.m2);
+      }
   });
 }
 
-template <class T> void backward(const EdgeScore& a, const T* dy, const EdgeScoreGrads& d, T* scratch) {
+template <int V, class T> void backward(const EdgeScore& a, const T* dy, const EdgeScoreGrads& d, T* scratch) {
   const Problem<T> s(a);
   T *du = scratch, *partial = scratch + s.rows * s.m2;
-  backward_rows(a, s, dy, d.edge.as<T>(), du, partial);
+  backward_rows<V>(a, s, dy, d, du, partial);
   backward_spots(a, s, du, d);
   for (int64_t piece = 0; piece < a.pieces(); piece++) {
     const T *dwe = partial + piece * a.partial(), *S = dwe + s.m2 * s.width, total = S[s.m];
@@ -204,13 +233,13 @@ template <class T> void backward(const EdgeScore& a, const T* dy, const EdgeScor
 }  // namespace
 
 template <> void edge_score_forward(ThisIsa, const EdgeScore& a, Tensor y) {
-  by_type(y.type, [&](auto zero) { forward(a, y.as<decltype(zero)>()); });
+  by_type(y.type, [&](auto zero) { by_gate_width(a.half(), [&](auto v) { forward<v()>(a, y.as<decltype(zero)>()); }); });
 }
 
 template <> void edge_score_backward(ThisIsa, const EdgeScore& a, Tensor dy, const EdgeScoreGrads& d, void* scratch) {
   by_type(dy.type, [&](auto zero) {
     using T = decltype(zero);
-    backward(a, dy.as<T>(), d, static_cast<T*>(scratch));
+    by_gate_width(a.half(), [&](auto v) { backward<v()>(a, dy.as<T>(), d, static_cast<T*>(scratch)); });
   });
 }
 

@@ -1,6 +1,8 @@
 // The inside of the reference's SwiGLU block for one row: h = dropout(silu(u1) * u2), then layer normalisation.
 // u has 2m numbers (u1 first), h has m. Shared by every kernel that fuses the block.
 #pragma once
+#include <type_traits>
+
 #include "ops/cpu/math.h"
 #include "ops/cpu/simd.h"
 
@@ -50,6 +52,82 @@ template <class T> STFLOW_INLINE void gate_row_backward(const T* u, const T* mas
     store_n<T>(du + m + i, d * as, l);
     store_n<T>(du + i, d * load_n(u + m + i, l) * (s + as - as * s), l);  // silu' = s + a s (1 - s)
   });
+}
+
+/// The same block for R rows of m = 16 V at once, from the hidden layer to its gradient. A row alone would wait for its own sums,
+/// one after the other; R rows fill each other's gaps.
+template <int V, int R, class T> struct GateRows {
+  static constexpr int64_t m = V * kLanes;
+  Vec<T> value[R][V], slope[R][V], linear[R][V], centred[R][V];  // silu(u1), its derivative, u2, h - mean(h)
+  T scale[R];
+
+  /// u(r, c): the sixteen numbers of row r's hidden layer from c on. mask: (R, m) or null.
+  template <class U> STFLOW_INLINE void forward(U u, const T* mask, T eps) {
+    Vec<T> s[R], q[R];
+    for (int r = 0; r < R; r++) {
+      Vec<T> total{};
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) {
+        value[r][v] = silu<T>(u(r, v * kLanes), slope[r][v]);
+        linear[r][v] = u(r, m + v * kLanes);
+        Vec<T> h = value[r][v] * linear[r][v];
+        if (mask) h *= load(mask + r * m + v * kLanes);
+        centred[r][v] = h;
+        total += h;
+      }
+      s[r] = total;
+    }
+    for (int r = 0; r < R; r++) {
+      const T mean = sum<T>(s[r]) / T(m);
+      Vec<T> total{};
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) {
+        const Vec<T> d = centred[r][v] - mean;
+        centred[r][v] = d;
+        total = fma<T>(d, d, total);
+      }
+      q[r] = total;
+    }
+    for (int r = 0; r < R; r++) scale[r] = T(1) / std::sqrt(sum<T>(q[r]) / T(m) + eps);
+  }
+  /// g(r, v): sixteen numbers of the gradient of normalised row r, mean_g(r) its mean. du(r, c, v) takes the sixteen of the
+  /// hidden layer's gradient from c on.
+  template <class G, class M, class U> STFLOW_INLINE void backward(G g, M mean_g, const T* mask, U du) const {
+    Vec<T> sgn[R];
+    for (int r = 0; r < R; r++) {
+      Vec<T> total{};
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) total = fma<T>(g(r, v), centred[r][v], total);
+      sgn[r] = total;
+    }
+    for (int r = 0; r < R; r++) {
+      const T along = sum<T>(sgn[r]) / T(m) * scale[r] * scale[r], mean = mean_g(r);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) {
+        Vec<T> d = (g(r, v) - mean - centred[r][v] * along) * scale[r];
+        if (mask) d *= load(mask + r * m + v * kLanes);
+        du(r, v * kLanes, d * linear[r][v] * slope[r][v]);
+        du(r, m + v * kLanes, d * value[r][v]);
+      }
+    }
+  }
+};
+
+/// f(row, integral_constant R) over [0, count) in groups of four rows, then one by one.
+template <class F> STFLOW_INLINE void in_groups(int64_t count, F f) {
+  int64_t r = 0;
+  for (; r + 4 <= count; r += 4) f(r, std::integral_constant<int, 4>{});
+  for (; r < count; r++) f(r, std::integral_constant<int, 1>{});
+}
+
+/// f(integral_constant V) for rows of m = 16 V that GateRows takes, else for V = 0.
+template <class F> STFLOW_INLINE void by_gate_width(int64_t m, F f) {
+  switch (m) {
+    case kLanes: return f(std::integral_constant<int, 1>{});
+    case 2 * kLanes: return f(std::integral_constant<int, 2>{});
+    case 4 * kLanes: return f(std::integral_constant<int, 4>{});
+    default: return f(std::integral_constant<int, 0>{});
+  }
 }
 
 }  // namespace

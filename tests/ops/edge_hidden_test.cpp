@@ -25,7 +25,8 @@ TEST_CASE("edge_hidden: gradients, lifetimes, instruction sets") {
     for (int64_t m : {1, 7, 16, 33, 64})
       for (Shape f : {Shape{1, 1, 4, 3}, {13, 7, 4, 3}, {3, 5, 8, 3}, {1, 0, 4, 3}, {0, 8, 4, 3}})
         test::op("edge_hidden", build(mean), shapes(f, m), o);
-  test::op("edge_hidden with dropout", build(false, kDrop), shapes({13, 7, 4, 3}, 7), o);
+  for (bool mean : {false, true})
+    for (int64_t m : {7, 16, 64}) test::op("edge_hidden with dropout", build(mean, kDrop), shapes({13, 7, 4, 3}, m), o);
 }
 
 TEST_CASE("frame_mean: gradients, lifetimes, instruction sets") {

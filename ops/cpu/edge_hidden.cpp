@@ -45,7 +45,7 @@ template <int V, class T> STFLOW_INLINE void forward_edge(const EdgeHidden& a, H
   if constexpr (V > 0) {
     Vec<T> total[V]{};
     in_groups(F, [&](int64_t f, auto group) {
-      GateRows<V, group(), T> gate;
+      GateRows<V, group(), false, T> gate;
       gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return hidden(f + r, c); }, mask ? mask + f * m : nullptr, T(kEps));
       for (int r = 0; r < group(); r++)
 #pragma GCC unroll 4
@@ -99,7 +99,7 @@ STFLOW_INLINE void backward_edge(const EdgeHidden& a, Hidden<T> hidden, const T*
   if constexpr (V > 0) {
     in_groups(F, [&](int64_t f, auto group) {
       const T* keep = mask ? mask + f * m : nullptr;
-      GateRows<V, group(), T> gate;
+      GateRows<V, group(), true, T> gate;
       gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return hidden(f + r, c); }, keep, T(kEps));
       Vec<T> g[group()][V];
       for (int r = 0; r < group(); r++)

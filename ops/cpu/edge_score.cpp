@@ -63,7 +63,7 @@ template <class T> struct Problem {
 template <int V, int R, class T>
 STFLOW_INLINE void score(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T* y) {
   if constexpr (V > 0) {
-    GateRows<V, R, T> gate;
+    GateRows<V, R, false, T> gate;
     typename Problem<T>::Spots spots[R];
     for (int r = 0; r < R; r++) spots[r] = s.spots(first + r);
     gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return spots[r].add(load(u + r * s.m2 + c), c, kLanes); }, mask, T(kEps));
@@ -113,7 +113,7 @@ template <int V, int R, class T>
 STFLOW_INLINE void score_backward(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T weight_mean, const T* dy,
                                   T* S, T* du) {
   if constexpr (V > 0) {
-    GateRows<V, R, T> gate;
+    GateRows<V, R, true, T> gate;
     typename Problem<T>::Spots spots[R];
     for (int r = 0; r < R; r++) spots[r] = s.spots(first + r);
     gate.forward([&](int r, int64_t c) STFLOW_INLINE_LAMBDA { return spots[r].add(load(u + r * s.m2 + c), c, kLanes); }, mask, T(kEps));

@@ -55,10 +55,12 @@ template <class T> STFLOW_INLINE void gate_row_backward(const T* u, const T* mas
 }
 
 /// The same block for R rows of m = 16 V at once, from the hidden layer to its gradient. A row alone would wait for its own sums,
-/// one after the other; R rows fill each other's gaps.
-template <int V, int R, class T> struct GateRows {
+/// one after the other; R rows fill each other's gaps. Without Back it keeps only what the normalised row is made of.
+template <int V, int R, bool Back, class T> struct GateRows {
   static constexpr int64_t m = V * kLanes;
-  Vec<T> value[R][V], slope[R][V], linear[R][V], centred[R][V];  // silu(u1), its derivative, u2, h - mean(h)
+  static constexpr int kept = Back ? V : 1;
+  Vec<T> centred[R][V];                                        // h - mean(h)
+  Vec<T> value[R][kept], slope[R][kept], linear[R][kept];  // silu(u1), its derivative, u2
   T scale[R];
 
   /// u(r, c): the sixteen numbers of row r's hidden layer from c on. mask: (R, m) or null.
@@ -68,9 +70,14 @@ template <int V, int R, class T> struct GateRows {
       Vec<T> total{};
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) {
-        value[r][v] = silu<T>(u(r, v * kLanes), slope[r][v]);
-        linear[r][v] = u(r, m + v * kLanes);
-        Vec<T> h = value[r][v] * linear[r][v];
+        Vec<T> h, u2 = u(r, m + v * kLanes);
+        if constexpr (Back) {
+          h = value[r][v] = silu<T>(u(r, v * kLanes), slope[r][v]);
+          linear[r][v] = u2;
+        } else {
+          h = silu<T>(u(r, v * kLanes));
+        }
+        h *= u2;
         if (mask) h *= load(mask + r * m + v * kLanes);
         centred[r][v] = h;
         total += h;

@@ -36,6 +36,8 @@ template <class T> struct Problem {
 
   // We e of rows [first, first + count) into `tile` (count, 2m); wt is We transposed (D, 2m).
   STFLOW_INLINE void edges(int64_t first, int64_t count, const T* wt, T* tile) const {
+    const T* next = edge + (first + count) * width;
+    for (int64_t i = 0; i < kChunk * width; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(next + i);
     small_gemm<T>(count, m2, width, edge + first * width, width, 1, wt, m2, tile, m2, false);
   }
   // What a row adds to its We e: Wq q_i + Wk k_j + Wg (g_j - g_i).

@@ -60,7 +60,10 @@ template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* pa
   const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;
   for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
     Reg<T> b[N];
-    each<N>([&](auto j) STFLOW_INLINE_LAMBDA { std::memcpy(&b[j], panel + j * kWidth<T>, sizeof b[j]); });
+    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
+      std::memcpy(&b[j], panel + j * kWidth<T>, sizeof b[j]);
+      __builtin_prefetch(panel + 12 * kPanel<T> + j * kWidth<T>);
+    });
     each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
       const Reg<T> s = x[r * row] - Reg<T>{};
       each<N>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * N + j] = multiply_add<T>(s, b[j], c[r * N + j]); });

@@ -28,8 +28,9 @@ void relax() {
 #endif
 }
 
-// One job: `pieces` tickets, drawn in turn by whoever is free. Workers hold the job by shared_ptr-free epoch counting:
-// the caller leaves only when every worker that entered has left.
+// One job: `pieces` tickets, drawn in turn by whoever is free. The caller leaves when every piece is done; it never waits for a
+// worker that drew none, which may be asleep or without a core. A ticket is what keeps the job alive: whoever holds one may read
+// what the job is, whoever got none may not, for the caller may be writing the next.
 class Pool {
  public:
   explicit Pool(int threads) {
@@ -45,16 +46,16 @@ class Pool {
 
   void run(int64_t pieces, void (*f)(void*, int64_t), void* state) {
     f_ = f, state_ = state, pieces_ = pieces, error_ = nullptr;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(int(workers_.size()), std::memory_order_relaxed);
+    undone_.store(pieces, std::memory_order_relaxed);
+    undrawn_.store(pieces, std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
     draw();
     for (int spin = 0;;) {
-      int left = busy_.load(std::memory_order_acquire);
+      const int64_t left = undone_.load(std::memory_order_acquire);
       if (left == 0) break;
       if (++spin < kSpin) relax();
-      else busy_.wait(left, std::memory_order_acquire);
+      else undone_.wait(left, std::memory_order_acquire);
     }
     if (error_) std::rethrow_exception(error_);
   }
@@ -65,14 +66,15 @@ class Pool {
 
   void draw() {
     for (;;) {
-      int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= pieces_) return;
+      const int64_t left = undrawn_.fetch_sub(1, std::memory_order_acq_rel);
+      if (left <= 0) return;
       try {
-        f_(state_, i);
+        f_(state_, pieces_ - left);
       } catch (...) {
         std::lock_guard lock(error_mutex_);
         if (!error_) error_ = std::current_exception();
       }
+      if (undone_.fetch_sub(1, std::memory_order_acq_rel) == 1) undone_.notify_one();
     }
   }
 
@@ -87,14 +89,12 @@ class Pool {
       seen = now;
       if (stop_) return;
       draw();
-      if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
     }
   }
 
   std::vector<std::thread> workers_;
   std::atomic<uint32_t> epoch_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<int64_t> next_{0};
+  std::atomic<int64_t> undrawn_{0}, undone_{0};
   std::atomic<bool> stop_{false};
   void (*f_)(void*, int64_t) = nullptr;
   void* state_ = nullptr;

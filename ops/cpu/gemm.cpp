@@ -6,6 +6,7 @@
 
 #include "ops/cpu/activate.h"
 #include "ops/cpu/simd.h"
+#include "ops/cpu/transpose.h"
 
 namespace stflow {
 namespace {
@@ -164,8 +165,7 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
         else
           for (int64_t p = 0; p < k; p++) std::memcpy(to + p * kPanel<T>, w + p * ldw + j, size_t(columns) * sizeof(T));
       } else {
-        for (int64_t i = 0; i < columns; i++)
-          for (int64_t p = 0; p < k; p++) to[p * kPanel<T> + i] = w[(j + i) * ldw + p];
+        transpose<T>(w + j * ldw, ldw, columns, k, to, kPanel<T>);
       }
     }
   });

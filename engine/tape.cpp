@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "engine/threads.h"
+
 namespace stflow {
 
 Tape::~Tape() {
@@ -175,7 +177,8 @@ void Tape::backward(Var loss) {
   born_.assign(size_t(n), 0);
   auto give_birth = [&](Node& node, size_t id) {
     if (!node.op || !node.wants_grad || born_[id]) return;
-    std::memset(node.grad.data, 0, node.grad.bytes());
+    char* to = static_cast<char*>(node.grad.data);
+    parallel_for(int64_t(node.grad.bytes()), 1 << 17, [=](int64_t begin, int64_t end) { std::memset(to + begin, 0, size_t(end - begin)); });
     born_[id] = 1;
   };
   for (int i = n - 1; i >= 0; i--) {

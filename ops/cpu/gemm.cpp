@@ -154,7 +154,7 @@ template <class T> void activate(T* c, int64_t ldc, T* pre, int64_t m, int64_t n
 
 template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n, int64_t k, T* packed) {
   if (n == 0 || k == 0) return;
-  parallel_for((n + kPanel<T> - 1) / kPanel<T>, 1 + 65536 / (k * kPanel<T> + 1), [=](int64_t begin, int64_t end) {
+  parallel_for((n + kPanel<T> - 1) / kPanel<T>, 1 + 16384 / (k * kPanel<T> + 1), [=](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; panel++) {
       T* to = packed + panel * kPanel<T> * k;
       const int64_t j = panel * kPanel<T>, columns = n - j < kPanel<T> ? n - j : kPanel<T>;
@@ -199,14 +199,21 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
 
 constexpr int64_t kTransposedRows = 128, kTransposedColumns = 256;  // of B, packed on the stack at a time
 
+/// Columns of B that a task takes: fewer where that makes eight tasks of half a million multiplications or more.
+template <class T> int64_t transposed_columns(int64_t pieces, int64_t rows, int64_t m, int64_t n) {
+  int64_t columns = kTransposedColumns;
+  while (columns > kPanel<T> && pieces * ((n + columns - 1) / columns) < 8 && rows / pieces * m * columns > 1 << 20) columns /= 2;
+  return columns;
+}
+
 template <class T>
 void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
                         T* scratch) {
-  const int64_t pieces = gemm_transposed_pieces(rows, m, n), blocks = (n + kTransposedColumns - 1) / kTransposedColumns;
+  const int64_t pieces = gemm_transposed_pieces(rows, m, n), most = transposed_columns<T>(pieces, rows, m, n), blocks = (n + most - 1) / most;
   parallel_for(pieces * blocks, 1, [=](int64_t piece, int64_t) {
     const int64_t part = piece / blocks, block = piece % blocks;
     const int64_t begin = part * rows / pieces, end = (part + 1) * rows / pieces;
-    const int64_t j = block * kTransposedColumns, columns = n - j < kTransposedColumns ? n - j : kTransposedColumns;
+    const int64_t j = block * most, columns = n - j < most ? n - j : most;
     T *partial = scratch + part * (m * n + m), *partial_sums = partial + m * n;
     alignas(64) T packed[kTransposedRows * kTransposedColumns];
     if (block == 0) std::memset(partial_sums, 0, size_t(m) * sizeof(T));

@@ -10,21 +10,20 @@ void Tape::place() {
   std::sort(lives_.begin(), lives_.end(), [](const Life& a, const Life& b) {
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.node != b.node ? a.node < b.node : a.kind < b.kind;
   });
-  std::vector<int>& meets = order_;
+  std::vector<int>& placed = order_;  // by address
+  placed.clear();
   arena_bytes_ = 0;
   for (size_t i = 0; i < lives_.size(); i++) {
     Life& a = lives_[i];
-    meets.clear();
-    for (size_t j = 0; j < i; j++)
-      if (lives_[j].born <= a.dies && a.born <= lives_[j].dies) meets.push_back(int(j));
-    std::sort(meets.begin(), meets.end(), [&](int x, int y) { return lives_[size_t(x)].at < lives_[size_t(y)].at; });
     size_t at = 0;
-    for (int m : meets) {
-      const Life& b = lives_[size_t(m)];
+    for (int j : placed) {
+      const Life& b = lives_[size_t(j)];
+      if (b.born > a.dies || a.born > b.dies) continue;
       if (at + a.bytes <= b.at) break;
       at = std::max(at, b.at + b.bytes);
     }
     a.at = at;
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), at, [&](size_t x, int j) { return x < lives_[size_t(j)].at; }), int(i));
     arena_bytes_ = std::max(arena_bytes_, at + a.bytes);
   }
 }

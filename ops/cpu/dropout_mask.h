@@ -11,7 +11,7 @@ using Words = Reg<uint32_t>;
 using Pairs = Reg<uint64_t>;
 using Halves = Reg<uint16_t>;
 typedef int16_t HalfRegister __attribute__((vector_size(kRegister / 2)));
-constexpr int kDraws = kRegister / 4;                // made at once
+constexpr int kDraws = kRegister / 4;              // made at once
 constexpr int kDrawn = Dropout::kHalves * kDraws;  // elements that they decide
 
 STFLOW_INLINE Words all(uint32_t x) { return x - Words{}; }
@@ -85,7 +85,7 @@ STFLOW_INLINE void mask_block(const Dropout& d, uint32_t first, uint16_t dropped
     std::memcpy(half, &kept, sizeof kept);
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
-      const Words m = (Words)__builtin_convertvector(half[i], Reg<int32_t>) & scale;
+      const Words m = (Words) __builtin_convertvector(half[i], Reg<int32_t>) & scale;
       std::memcpy(mask + (2 * r + i) * kDraws, &m, sizeof m);
     }
   }

@@ -33,8 +33,7 @@ template <class T> struct Hidden {
   int64_t m;
   STFLOW_INLINE Vec<T> operator()(int64_t frame, int64_t c) const {
     const T *p = x + frame * 3, *at = w + c;
-    return fma<T>(splat(p[0]), load(at),
-                  fma<T>(splat(p[1]), load(at + 2 * m), fma<T>(splat(p[2]), load(at + 4 * m), load(at + 6 * m))));
+    return fma<T>(splat(p[0]), load(at), fma<T>(splat(p[1]), load(at + 2 * m), fma<T>(splat(p[2]), load(at + 4 * m), load(at + 6 * m))));
   }
 };
 

@@ -62,8 +62,7 @@ template <class T> struct Problem {
 
 // The scores of R rows from `first` on, less what is the same in all: the normalised gate times `weight`, summed. u holds We e;
 // mask (R, m) or null. V > 0 where m is 16 V.
-template <int V, int R, class T>
-STFLOW_INLINE void score(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T* y) {
+template <int V, int R, class T> STFLOW_INLINE void score(const Problem<T>& s, int64_t first, T* u, const T* mask, const T* weight, T* y) {
   if constexpr (V > 0) {
     GateRows<V, R, false, T> gate;
     typename Problem<T>::Spots spots[R];

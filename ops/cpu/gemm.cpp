@@ -209,7 +209,8 @@ template <class T> int64_t transposed_columns(int64_t pieces, int64_t rows, int6
 template <class T>
 void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
                         T* scratch) {
-  const int64_t pieces = gemm_transposed_pieces(rows, m, n), most = transposed_columns<T>(pieces, rows, m, n), blocks = (n + most - 1) / most;
+  const int64_t pieces = gemm_transposed_pieces(rows, m, n), most = transposed_columns<T>(pieces, rows, m, n),
+                blocks = (n + most - 1) / most;
   parallel_for(pieces * blocks, 1, [=](int64_t piece, int64_t) {
     const int64_t part = piece / blocks, block = piece % blocks;
     const int64_t begin = part * rows / pieces, end = (part + 1) * rows / pieces;

@@ -58,7 +58,7 @@ template <class T> STFLOW_INLINE void gate_row_backward(const T* u, const T* mas
 /// one after the other; R rows fill each other's gaps. Without Back it keeps only what the normalised row is made of.
 template <int V, int R, bool Back, class T> struct GateRows {
   static constexpr int64_t m = V * kLanes;
-  static constexpr int kept = Back ? V : 1;
+  static constexpr int kept = 1 + int(Back) * (V - 1);
   Vec<T> centred[R][V];                                    // h - mean(h)
   Vec<T> value[R][kept], slope[R][kept], linear[R][kept];  // silu(u1), its derivative, u2
   T scale[R];

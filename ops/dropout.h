@@ -5,7 +5,7 @@
 namespace stflow {
 
 /// Where one dropout draws its mask: the key of the training item and the number of the dropout inside the model.
-/// Masks are the most numerous draws of a training step (ten million an item at 3,000 spots), so eight elements share one draw of
+/// Masks are the most numerous draws of a training step (about a hundred million at 3,000 spots), so eight elements share one draw of
 /// seven rounds: element e keeps its value when half e % 8, lowest bits first, of key.draw(place << 32 | e / 8, 7) is >= dropped().
 /// What is kept is scaled by the inverse of the probability in these 16 bits, so that the expectation is exact.
 struct Dropout {

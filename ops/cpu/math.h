@@ -31,8 +31,8 @@ STFLOW_INLINE Reg<float> exp(Reg<float> x) {
   return vanishes ? Reg<float>{} : y;
 }
 
-/// 1 / x for x >= 1, to the last bit or the one before. A division of whole AVX-512 registers holds up everything beside it (two
-/// fifths of the time of a kernel with one division in forty instructions), so there it is an estimate of 14 bits and a Newton step.
+/// 1 / x for x >= 1, within one unit in the last place. A division of whole AVX-512 registers holds up everything beside it (two
+/// fifths of the samples of edge_hidden's forward waited for it), so there it is an estimate of 14 bits and a Newton step.
 STFLOW_INLINE Reg<float> reciprocal(Reg<float> x) {
 #if defined(__AVX512F__)
   x = (Reg<float>)_mm512_min_ps((__m512)all(0x1p+126f), (__m512)x);  // the step makes NaN of infinity; NaN stays

@@ -58,11 +58,11 @@ Matrix stains() {
 
 }  // namespace
 
-TileSource::TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter)
-    : size_(size), side_(side), jitter_(jitter) {
-  const auto largest = int64_t(std::ceil(side * std::exp(jitter.scale))) + 1;
-  for (const auto& path : images) {
+TileSource::TileSource(const std::vector<TileImage>& images, int size, TileJitter jitter) : size_(size), jitter_(jitter) {
+  for (const auto& [path, side] : images) {
+    const auto largest = int64_t(std::ceil(side * std::exp(jitter.scale))) + 1;
     images_.push_back(read_image(path));
+    sides_.push_back(side);
     const Image& image = images_.back();
     if (image.width < largest || image.height < largest)
       fail(Exit::data, "{}: header: {} x {} pixels, expected at least {} x {} for a tile", path, image.width, image.height, largest,
@@ -84,7 +84,7 @@ void TileSource::tile(const RandomKey& key, float* density) const {
   auto signed_unit = [&](int i) { return 2.0 * double(uniform01(words[i])) - 1; };
   const Block& block = blocks_[size_t((uint64_t(words[0]) * blocks_.size()) >> 32)];
   const Image& image = images_[size_t(block.image)];
-  const double side = side_ * std::exp(jitter_.scale * signed_unit(1)), step = side / size_;
+  const double side = sides_[size_t(block.image)] * std::exp(jitter_.scale * signed_unit(1)), step = side / size_;
   auto corner = [&](int at, int word, int64_t limit) {
     return std::clamp(at + kBlock * double(uniform01(words[word])) - side / 2, 0.0, double(limit - 1) - side);
   };

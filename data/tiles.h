@@ -16,12 +16,18 @@ struct TileJitter {
   double base = 0.02;   // U(-base, base) added to each of them, in optical density
 };
 
+/// A file to cut tiles from, and the side of their squares in its pixels.
+struct TileImage {
+  std::string path;
+  double side;
+};
+
 class TileSource {
  public:
-  /// Tiles of size x size pixels from squares of `side` pixels. Reads the images (3 bytes per pixel stay in memory) and finds their tissue:
-  /// blocks of 32 x 32 pixels that are coloured and neither white nor black. Throws what read_image() throws, and Exit::data for an image
-  /// without tissue or smaller than the largest square.
-  TileSource(const std::vector<std::string>& images, int size, double side, TileJitter jitter);
+  /// Tiles of size x size pixels from squares of each image's `side`. Reads the images (3 bytes per pixel stay in memory) and finds their
+  /// tissue: blocks of 32 x 32 pixels that are coloured and neither white nor black. Throws what read_image() throws, and Exit::data for an
+  /// image without tissue or smaller than the largest square.
+  TileSource(const std::vector<TileImage>& images, int size, TileJitter jitter);
 
   /// A tile as optical density: size x size x 3, -ln((value + 1) / 256) per channel, about 0 (white) to 5.5 (black).
   void tile(const RandomKey& key, float* density) const;
@@ -35,9 +41,9 @@ class TileSource {
     int x, y;
   };  // upper left pixel
   int size_;
-  double side_;
   TileJitter jitter_;
   std::vector<Image> images_;
+  std::vector<double> sides_;  // of each image
   std::vector<Block> blocks_;
 };
 

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "data/tiles.h"
+#include "engine/text.h"
 #include "engine/threads.h"
 #include "model/mae.h"
 #include "ops/adamw.h"
@@ -26,6 +27,17 @@ struct Config {
   std::string pooling = "cls_mean";
   MaeConfig model;
 };
+
+/// What an argument IMAGE or IMAGE@MPP means: the file, and the side of a tile of c.microns in its pixels.
+TileImage tile_image(const std::string& argument, const Config& c) {
+  const size_t at = argument.rfind('@');
+  if (at == std::string::npos || std::filesystem::exists(argument)) return {argument, c.microns / c.mpp};
+  const std::string number = argument.substr(at + 1);
+  const std::optional<double> mpp = parse_number(number);
+  if (!mpp || !(*mpp >= 0.01 && *mpp <= 100))
+    fail(Exit::usage, "{}: microns per pixel: found '{}', expected a number from 0.01 to 100 after the @", argument, number);
+  return {argument.substr(0, at), c.microns / *mpp};
+}
 
 /// Mean and deviation of tile statistics, and of pixels (into c.model.vit), over a sample of tiles.
 StatisticScale measure(const TileSource& tiles, Config& c) {
@@ -200,7 +212,7 @@ int pretrain(const Args& args) {
   v.dim = 192, v.depth = 6, v.heads = 6, v.hidden = 768;
   Options o("pretrain", "Trains a ViT encoder on unlabelled H&E images by masked autoencoding.",
             "stflow pretrain section1.jpg section2.jpg --out weights/mine.safetensors --steps 4000");
-  o.argument("images", &c.images, "JPEG or PNG files").placeholder("IMAGE");
+  o.argument("images", &c.images, "JPEG or PNG files; FILE@MPP for one of another resolution than --mpp").placeholder("IMAGE");
   o.section("Output");
   o.flag("out", &c.out, "the encoder, half precision").placeholder("FILE");
   o.flag("save-dir", &c.save_dir, "folder for the checkpoint").placeholder("DIR");
@@ -237,7 +249,9 @@ int pretrain(const Args& args) {
   make_output_folder(folder_of(c.out));
 
   catch_stop_signals();
-  const TileSource tiles(c.images, int(v.image), c.microns / c.mpp, c.jitter);
+  std::vector<TileImage> images;
+  for (const auto& image : c.images) images.push_back(tile_image(image, c));
+  const TileSource tiles(images, int(v.image), c.jitter);
   terminal::info("data: {} images, {} blocks of tissue", c.images.size(), tiles.blocks());
   const StatisticScale scale = measure(tiles, c);
   Pretraining training(c, scale, tiles);

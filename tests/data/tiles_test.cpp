@@ -27,14 +27,14 @@ TEST_CASE("tiles: a flat picture gives its density; the stain jitter moves it, a
   test::TempFolder folder;
   const std::string path = picture_of(folder, 128, {200, 120, 180});
   std::vector<float> a(32 * 32 * 3), b(a.size());
-  TileSource still({path}, 32, 48, {.scale = 0.2, .stain = 0, .base = 0});
+  TileSource still({{path, 48}}, 32, {.scale = 0.2, .stain = 0, .base = 0});
   CHECK(still.blocks() == 16);
   still.tile(RandomKey(1, Stream::augment, 2, 3), a.data());
   double worst = 0;
   for (size_t i = 0; i < a.size(); i++)
     worst = std::max(worst, std::fabs(double(a[i]) + std::log((std::vector{200, 120, 180}[i % 3] + 1) / 256.0)));
   CHECK(worst < 1e-5);
-  TileSource moving({path}, 32, 48, {.scale = 0.2, .stain = 0.2, .base = 0.05});
+  TileSource moving({{path, 48}}, 32, {.scale = 0.2, .stain = 0.2, .base = 0.05});
   moving.tile(RandomKey(1, Stream::augment, 2, 3), b.data());
   CHECK(std::fabs(b[0] - a[0]) > 1e-4f);
   moving.tile(RandomKey(1, Stream::augment, 2, 3), a.data());
@@ -47,11 +47,14 @@ TEST_CASE("tiles: white and black are no tissue, and a picture has to hold a til
   test::TempFolder folder;
   for (const auto& colour : {std::vector<int>{250, 250, 250}, {5, 5, 5}, {128, 128, 128}}) {
     const std::string path = picture_of(folder, 128, colour);
-    test::refuses(Exit::data, "{}: image: no tissue, expected coloured blocks of 32 pixels", path, [&] { TileSource({path}, 32, 32, {}); });
+    test::refuses(Exit::data, "{}: image: no tissue, expected coloured blocks of 32 pixels", path, [&] {
+      TileSource({{path, 32}}, 32, {});
+    });
   }
   const std::string path = picture_of(folder, 40, {200, 120, 180});
-  test::refuses(Exit::data, "{}: header: 40 x 40 pixels, expected at least 43 x 43 for a tile", path,
-                [&] { TileSource({path}, 32, 32, {}); });
+  test::refuses(Exit::data, "{}: header: 40 x 40 pixels, expected at least 43 x 43 for a tile", path, [&] {
+    TileSource({{path, 32}}, 32, {});
+  });
 }
 
 TEST_CASE("tile_statistics: flat, striped and partly seen tiles") {

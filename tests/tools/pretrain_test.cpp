@@ -89,6 +89,10 @@ TEST_CASE("pretrain: each mistake is one line and its exit code") {
       {"--microns 160", 65, "expected at least 207 x 207 for a tile"},
       {"--steps 0", 64, "--steps"},
       {"/nonexistent.png", 66, "/nonexistent.png"},
+      {"/nonexistent.png@0.5", 66, "/nonexistent.png:"},
+      {"/nonexistent.png@fine", 64,
+       "/nonexistent.png@fine: microns per pixel: found 'fine', expected a number from 0.01 to 100 after the @"},
+      {"/nonexistent.png@0", 64, "/nonexistent.png@0: microns per pixel: found '0', expected a number from 0.01 to 100 after the @"},
   };
   for (const auto& c : cases) {
     const test::Ran r = test::run_shell(command(folder, "bad", c.more));
@@ -96,4 +100,7 @@ TEST_CASE("pretrain: each mistake is one line and its exit code") {
     CHECK(r.err.find(c.line) != std::string::npos);
     CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
   }
+  const test::Ran fine = test::run_shell(command(folder, "bad", folder.path() + "/tissue.png@0.5"));  // 64 um are 128 of its pixels
+  CHECK(fine.code == 65);
+  CHECK(fine.err.find("/tissue.png: header: 160 x 160 pixels, expected at least 166 x 166 for a tile") != std::string::npos);
 }

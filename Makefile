@@ -43,13 +43,14 @@ LIBS = -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
 
-LIB_SOURCES := $(wildcard engine/*.cpp ops/*.cpp model/*.cpp data/*.cpp)
+LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cpp model/*.cpp data/*.cpp)
+CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
-LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o))
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/engine/cuda/*.cpp tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
-TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o)
+TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu))
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
@@ -81,6 +82,12 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $<"
 	@$(CXX) $(FLAGS) -c -o $@ $<
+
+# The CUDA back end without a GPU: the same kernels as C++, their threads emulated (engine/cuda/emulate.h).
+$(BUILD)/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  $< [emulated]"
+	@$(CXX) $(FLAGS) -x c++ -c -o $@ $<
 
 define kernel_rule
 $(BUILD)/ops/cpu/%.$(1).o: ops/cpu/%.cpp $(BUILD)/flags
@@ -122,7 +129,7 @@ lint:
 install: stflow
 	install -D -m 755 stflow $(DESTDIR)$(PREFIX)/bin/stflow
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libstflow.a
-	for h in $(wildcard engine/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
+	for h in $(wildcard engine/*.h engine/cuda/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
 	for f in $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
 
 clean:

@@ -8,7 +8,13 @@ namespace stflow {
 struct Plain {};   // the baseline of the architecture (SSE2 on x86-64, NEON on aarch64)
 struct Avx2 {};    // AVX2 + FMA
 struct Avx512 {};  // AVX-512 F/BW/DQ/VL
+/// One NVIDIA GPU, or the emulator where the program was built without nvcc (engine/cuda/). Float32 only.
+struct Cuda {
+  void* stream = nullptr;
+};
 
+/// Whose memory it is.
+enum class Device { cpu, cuda };
 enum class Isa { plain, avx2, avx512 };
 
 /// The widest instruction set of this machine, or the one STFLOW_ISA (plain, avx2, avx512) names. Decided once.

@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 
+#include "engine/cuda/memory.h"
 #include "engine/op.h"
+#include "engine/threads.h"
 
 namespace stflow {
 namespace {
@@ -13,12 +15,33 @@ constexpr size_t kHugePage = size_t(2) << 20;
 
 }  // namespace
 
-Storage::~Storage() { std::free(data_); }
+void copy(Device to_device, void* to, Device from_device, const void* from, size_t bytes, void* stream) {
+  if (to_device == Device::cpu && from_device == Device::cpu) std::memcpy(to, from, bytes);
+  else cuda_copy(to, from, bytes, stream);
+}
+
+void fill(Device device, void* p, int byte, size_t bytes, void* stream) {
+  if (device == Device::cuda) return cuda_fill(p, byte, bytes, stream);
+  char* to = static_cast<char*>(p);
+  parallel_for(int64_t(bytes), 1 << 17, [=](int64_t begin, int64_t end) { std::memset(to + begin, byte, size_t(end - begin)); });
+}
+
+Storage::~Storage() { release(); }
+
+void Storage::release() {
+  if (device_ == Device::cuda) cuda_release(data_);
+  else std::free(data_);
+  data_ = nullptr, bytes_ = 0;
+}
 
 void Storage::reserve(size_t bytes) {
   if (bytes <= bytes_) return;
-  std::free(data_);
-  data_ = nullptr, bytes_ = 0;
+  release();
+  if (device_ == Device::cuda) {
+    data_ = cuda_allocate(bytes);
+    bytes_ = bytes;
+    return cuda_fill(data_, 0, bytes);
+  }
   const bool huge = bytes >= 4 * kHugePage;
   const size_t align = huge ? kHugePage : kAlign;
   data_ = std::aligned_alloc(align, (bytes + align - 1) / align * align);

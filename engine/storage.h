@@ -1,20 +1,26 @@
-// The only owner of bytes: 64-byte aligned, move-only, zero-filled when it grows.
+// The only owner of bytes: 64-byte aligned (256 on a GPU), move-only, zero-filled when it grows.
 #pragma once
 #include <cstddef>
 #include <cstring>
 #include <utility>
 
+#include "engine/device.h"
 #include "engine/tensor.h"
 
 namespace stflow {
 
+/// Copies bytes between memories, in the order of the stream, and waits until they are there.
+void copy(Device to_device, void* to, Device from_device, const void* from, size_t bytes, void* stream = nullptr);
+/// Every byte of [p, p + bytes) becomes `byte`: on all threads, or in the order of the stream.
+void fill(Device device, void* p, int byte, size_t bytes, void* stream = nullptr);
+
 class Storage {
  public:
   Storage() = default;
-  explicit Storage(size_t bytes) { reserve(bytes); }
-  Storage(Storage&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
+  explicit Storage(size_t bytes, Device device = Device::cpu) : device_(device) { reserve(bytes); }
+  Storage(Storage&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)), device_(o.device_) {}
   Storage& operator=(Storage&& o) noexcept {
-    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_);
+    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_, o.device_);
     return *this;
   }
   Storage(const Storage&) = delete;
@@ -25,10 +31,13 @@ class Storage {
   void reserve(size_t bytes);
   [[nodiscard]] void* data() const { return data_; }
   [[nodiscard]] size_t bytes() const { return bytes_; }
+  [[nodiscard]] Device device() const { return device_; }
 
  private:
+  void release();
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  Device device_ = Device::cpu;
 };
 
 /// A tensor together with its memory.
@@ -36,7 +45,8 @@ class Array {
  public:
   Array() = default;
   /// Zero-filled; an empty one has an address too.
-  Array(Shape shape, DType type) : storage_(size_t(shape.size()) * bytes_of(type) + 1), tensor_{storage_.data(), shape, type} {}
+  Array(Shape shape, DType type, Device device = Device::cpu)
+      : storage_(size_t(shape.size()) * bytes_of(type) + 1, device), tensor_{storage_.data(), shape, type} {}
   [[nodiscard]] const Tensor& tensor() const { return tensor_; }
   operator const Tensor&() const { return tensor_; }
   template <class T> [[nodiscard]] T* as() const { return tensor_.as<T>(); }

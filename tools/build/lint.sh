@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 tools/build/install_packages.sh build ci || exit 1
 jobs="$(nproc)"
-all_sources() { find engine ops model data tools tests \( -name '*.cpp' -o -name '*.h' \) | sort; }
+all_sources() { find engine ops model data tools tests \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' \) | sort; }
 if [ "${1:-}" = --fix ]; then
   all_sources | xargs clang-format -i
   exit

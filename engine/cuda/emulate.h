@@ -1,0 +1,140 @@
+// CUDA on the host: the threads of a block are fibers, blocks run one after another. Strict on purpose: whole warps only,
+// every thread must reach every barrier, blocks may not wait for each other, memory that nothing wrote is NaN, and device
+// memory is out of bounds for the host (under ASan). What this cannot show: coalescing, bank conflicts, occupancy, the weak
+// memory model, the last bits of fused multiply-adds, and cuBLAS, cuDNN and NCCL themselves.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+// The names below are CUDA's.
+// NOLINTBEGIN(bugprone-reserved-identifier)
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;  // of the running fiber
+
+using cudaStream_t = void*;
+
+namespace stflow {
+
+namespace emulator {
+
+/// The order in which a block's threads run. A test runs under all three: a missing barrier then shows.
+enum class Order { ascending, descending, shuffled };
+void set_order(Order order);
+
+/// Runs a kernel's threads. Throws Error (Exit::internal) naming the kernel when a barrier is not reached by all.
+void run(const char* name, dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread);
+/// Names of the kernels run so far, each once, in the order of their first run.
+const std::vector<std::string>& kernels_run();
+
+/// Device memory: filled with NaN; under ASan no one but kernels and the two calls below may touch it.
+void* allocate(size_t bytes);
+void release(void* p);
+void copy(void* to, const void* from, size_t bytes);
+void fill(void* p, int byte, size_t bytes);
+
+void sync_block(int site);
+void sync_warp(int site);
+/// Thirty-two slots of the running warp; two banks in turn.
+uint64_t* warp_slots();
+int lane();
+void* dynamic_shared();
+int new_array();  // a number for each shared_array<>
+/// That array in the running block: made, and filled with NaN, when the block first asks for it.
+void* shared_array(int number, size_t bytes);
+
+template <class T> T exchange(T value, int from, int site) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t* slots = warp_slots();
+  std::memcpy(&slots[lane()], &value, sizeof(T));
+  sync_warp(site);
+  T out;
+  std::memcpy(&out, &slots[from & 31], sizeof(T));
+  return out;
+}
+
+}  // namespace emulator
+
+struct Launch {
+  dim3 grid, block;
+  size_t shared = 0;
+  cudaStream_t stream = nullptr;
+};
+
+template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), const Launch& l, A... args) {
+  if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0) return;
+  emulator::run(name, l.grid, l.block, l.shared, [&] { kernel(static_cast<P>(args)...); });
+}
+template <class T, int N, class Tag> T* shared_array() {
+  static const int number = emulator::new_array();
+  return static_cast<T*>(emulator::shared_array(number, sizeof(T) * N));
+}
+template <class T> T* dynamic_shared() { return static_cast<T*>(emulator::dynamic_shared()); }
+
+}  // namespace stflow
+
+inline void __syncthreads(int site = __builtin_LINE()) { stflow::emulator::sync_block(site); }
+inline void __syncwarp(unsigned = 0xffffffffu, int site = __builtin_LINE()) { stflow::emulator::sync_warp(site); }
+template <class T> T __shfl_sync(unsigned, T v, int from, int site = __builtin_LINE()) { return stflow::emulator::exchange(v, from, site); }
+template <class T> T __shfl_xor_sync(unsigned, T v, int mask, int site = __builtin_LINE()) {
+  return stflow::emulator::exchange(v, stflow::emulator::lane() ^ mask, site);
+}
+template <class T> T __shfl_up_sync(unsigned, T v, int by, int site = __builtin_LINE()) {
+  const int from = stflow::emulator::lane() - by;
+  return stflow::emulator::exchange(v, from >= 0 ? from : stflow::emulator::lane(), site);
+}
+template <class T> T __shfl_down_sync(unsigned, T v, int by, int site = __builtin_LINE()) {
+  const int from = stflow::emulator::lane() + by;
+  return stflow::emulator::exchange(v, from < 32 ? from : stflow::emulator::lane(), site);
+}
+inline unsigned __ballot_sync(unsigned, int predicate, int site = __builtin_LINE()) {
+  uint64_t* slots = stflow::emulator::warp_slots();
+  slots[stflow::emulator::lane()] = predicate != 0;
+  stflow::emulator::sync_warp(site);
+  unsigned out = 0;
+  for (int i = 0; i < 32; i++) out |= unsigned(slots[i]) << i;
+  return out;
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+/// Integers only: the order in which floats arrive would change their sum.
+inline int atomicAdd(int* p, int v) {
+  const int old = *p;
+  *p = old + v;
+  return old;
+}
+inline int atomicMin(int* p, int v) {
+  const int old = *p;
+  *p = std::min(old, v);
+  return old;
+}
+inline int atomicMax(int* p, int v) {
+  const int old = *p;
+  *p = std::max(old, v);
+  return old;
+}
+template <class T> T __ldg(const T* p) { return *p; }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+using std::max;
+using std::min;
+// NOLINTEND(bugprone-reserved-identifier)

@@ -1,0 +1,24 @@
+// Between the emulator's parts; not for kernels.
+#pragma once
+#include "engine/cuda/emulate.h"
+
+namespace stflow::emulator {
+
+/// Device memory may be touched while one of these lives: a kernel runs, or a copy.
+struct DeviceOpen {
+  DeviceOpen();
+  ~DeviceOpen();
+  DeviceOpen(const DeviceOpen&) = delete;
+  DeviceOpen& operator=(const DeviceOpen&) = delete;
+};
+
+/// A stack that can be left and entered again.
+struct Fiber;
+/// A fiber that runs body() when it is first entered; body never returns. The fiber lives until the program ends.
+Fiber* new_fiber(void (*body)());
+/// From the scheduler into a fiber; returns when the fiber leaves.
+void enter(Fiber* fiber);
+/// From the running fiber back to the scheduler.
+void leave();
+
+}  // namespace stflow::emulator

@@ -1,0 +1,69 @@
+// The emulator's device memory: the host's, but ASan shows any touch of it outside a kernel or a copy.
+#include <cstdlib>
+#include <map>
+
+#include "engine/cuda/emulate_block.h"
+#include "engine/error.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace stflow::emulator {
+namespace {
+
+std::map<void*, size_t> regions;
+int open_count = 0;
+
+void guard(void* p, size_t bytes, bool shut) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (shut) __asan_poison_memory_region(p, bytes);
+  else __asan_unpoison_memory_region(p, bytes);
+#else
+  (void)p, (void)bytes, (void)shut;
+#endif
+}
+
+}  // namespace
+
+DeviceOpen::DeviceOpen() {
+  if (open_count++ == 0)
+    for (const auto& [p, bytes] : regions) guard(p, bytes, false);
+}
+DeviceOpen::~DeviceOpen() {
+  if (--open_count == 0)
+    for (const auto& [p, bytes] : regions) guard(p, bytes, true);
+}
+
+void* allocate(size_t bytes) {
+  constexpr size_t kDeviceAlign = 256;
+  void* p = nullptr;
+  // Exactly `bytes`, so that ASan's redzone begins where the array ends.
+  if (posix_memalign(&p, kDeviceAlign, std::max<size_t>(bytes, 1)))
+    fail(Exit::memory, "device memory: {} bytes asked for, none free", bytes);
+  std::memset(p, 0xff, bytes);
+  regions[p] = bytes;
+  guard(p, bytes, true);
+  return p;
+}
+
+void release(void* p) {
+  if (!p) return;
+  const auto at = regions.find(p);
+  check(at != regions.end(), "emulator: released memory that is not the device's");
+  guard(p, at->second, false);
+  regions.erase(at);
+  std::free(p);
+}
+
+void copy(void* to, const void* from, size_t bytes) {
+  const DeviceOpen open;
+  if (bytes) std::memmove(to, from, bytes);
+}
+
+void fill(void* p, int byte, size_t bytes) {
+  const DeviceOpen open;
+  if (bytes) std::memset(p, byte, bytes);
+}
+
+}  // namespace stflow::emulator

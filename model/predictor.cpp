@@ -57,7 +57,7 @@ Predictor::Predictor(ModelConfig c) : config(std::move(c)) {
 }
 
 void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean,
-                        std::vector<double>& variance) const {
+                        std::vector<double>& variance, const std::function<void()>& each_draw) const {
   const int64_t n = slide.size(), g = config.denoiser.genes;
   const Tensor features{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
   Geometry geometry;
@@ -80,18 +80,19 @@ void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, st
         mean[i] += d / done;
         variance[i] += d * (double(y[i]) - mean[i]);
       }
+      if (each_draw) each_draw();
     }
   }
   for (auto& v : variance) v = done > 1 ? v / (done - 1) : 0;
 }
 
-Prediction Predictor::predict(const Slide& slide) const {
+Prediction Predictor::predict(const Slide& slide, const std::function<void()>& each_draw) const {
   if (pipeline.inputs(slide.dim) != config.denoiser.features)
     fail(Exit::data, "{}: features of width {}, expected {} as in training", slide.name, slide.dim,
          config.denoiser.features / int64_t(1 + pipeline.surroundings.size()));
   const std::vector<float> inputs = pipeline.apply(slide);
   std::vector<double> mean, variance;
-  if (blend > 0) denoise(slide, inputs, mean, variance);
+  if (blend > 0) denoise(slide, inputs, mean, variance, each_draw);
   const size_t entries = size_t(slide.size()) * genes.size();
   mean.resize(entries), variance.resize(entries);
   if (blend < 1) {

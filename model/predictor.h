@@ -1,5 +1,6 @@
 // A trained model, whole: from a slide's features to expression. What a model file holds.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -36,10 +37,12 @@ class Predictor {
   [[nodiscard]] const Denoiser& denoiser() const { return *denoiser_; }
 
   /// Predicts a slide. Draws are keyed by (config.seed, draw) and by the spots' ranks: the same whatever else is predicted.
+  /// `each_draw`, if given, is called after every draw and may throw to end it.
   /// Throws Exit::data when the slide's feature width is not the model's.
-  [[nodiscard]] Prediction predict(const Slide& slide) const;
+  [[nodiscard]] Prediction predict(const Slide& slide, const std::function<void()>& each_draw = {}) const;
   /// Before blending, in scaled targets: mean and variance (n, G) over the draws of all members.
-  void denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance) const;
+  void denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance,
+               const std::function<void()>& each_draw = {}) const;
 
   /// Writes the model file (safetensors: weights under the reference's names, scaling, prior, expert; config, genes and
   /// encoder as metadata). Atomic.

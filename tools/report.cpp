@@ -9,6 +9,7 @@
 
 #include "engine/file.h"
 #include "tools/maps.h"
+#include "tools/signals.h"
 #include "tools/terminal.h"
 
 namespace stflow {
@@ -56,13 +57,15 @@ Report judge(const Predictor& model, const Selection& selection, const std::vect
   r.selection = selection;
   const auto g = int64_t(r.genes.size());
   const Folds folds(train, val);
-  const LinearModel own = fit_linear(train, folds, {}, g), smoothed = fit_linear(train, folds, {8}, g);
+  const LinearModel own = fit_linear(train, folds, {}, g);
+  check_stop();
+  const LinearModel smoothed = fit_linear(train, folds, {8}, g);
   std::vector<float> predictions[3];
   for (const Slide& s : test) {
     r.samples.push_back(s.name);
     const std::vector<float> truth = log1p(s.counts);
     r.truth.insert(r.truth.end(), truth.begin(), truth.end());
-    const std::vector<float> of[3] = {model.predict(s).mean, own.predict(s), smoothed.predict(s)};
+    const std::vector<float> of[3] = {model.predict(s, check_stop).mean, own.predict(s), smoothed.predict(s)};
     for (int m = 0; m < 3; m++) predictions[m].insert(predictions[m].end(), of[m].begin(), of[m].end());
   }
   r.methods.push_back(judged("stflow", std::move(predictions[0]), r));
@@ -122,6 +125,7 @@ void write_maps(const Report& r, const Section& section, const std::string& fold
   const MapBackground background = map_background(section.source.image, section.mpp, section.xy, 0.42 * nearest);
   const std::vector<size_t> order = ranked(r);
   for (size_t rank = 0; rank < std::min(order.size(), size_t(count)); rank++) {
+    check_stop();
     const size_t g = order[rank], width = r.genes.size();
     std::vector<float> measured, predicted;
     for (size_t i = 0; i < section.spots.size(); i++) {

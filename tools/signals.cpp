@@ -31,6 +31,10 @@ void catch_stop_signals() {
 
 bool stop_requested() { return stop.load(std::memory_order_relaxed); }
 
+void check_stop() {
+  if (stop_requested()) throw Stopped{};
+}
+
 void clear_stop_request() { stop = false; }
 
 }  // namespace stflow

@@ -10,6 +10,10 @@ void ignore_write_signals();
 /// For commands that look at stop_requested() at least once a step; the others keep the default, to end.
 void catch_stop_signals();
 bool stop_requested();
+/// Thrown by check_stop(): what is running ends, and what it had finished stays.
+struct Stopped {};
+/// Between two small units of work: throws Stopped once a signal has come.
+void check_stop();
 /// Tests and callers of several runs in one process: forget an earlier request.
 void clear_stop_request();
 

@@ -103,8 +103,8 @@ Panel panel_of(const std::string& genes, const Dataset& data) {
   return read_panel(genes);
 }
 
-// Trains to the end, or to a stop signal: then a checkpoint is written and false returned.
-bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector<Slide>& test) {
+// Trains to the end, or to a stop signal: then there is a checkpoint and Stopped is thrown.
+void train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector<Slide>& test) {
   const int64_t per_stage = fit.steps_per_stage(), all = per_stage * fit.stages();
   const auto g = int64_t(fit.current().genes.size());
   const int64_t eval_steps = f.eval_every * std::max<int64_t>(1, std::llround(double(per_stage) / fit.config().epochs));
@@ -112,7 +112,7 @@ bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
   std::string stage_name = fit.stage_name();
   for (StepReport r; true;) {
     const int stage = fit.stage();
-    if (!fit.step(r)) return true;
+    if (!fit.step(r)) return;
     run.metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
                            shortest(r.grad_norm), shortest(r.lr)));
     if (eval_steps > 0 && r.step % eval_steps == 0) {
@@ -129,8 +129,9 @@ bool train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
     const int64_t done = stage * per_stage + r.step;
     progress.update(done, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
     if (fit.stage() != stage) stage_name = fit.stage_name();
-    if (fit.stage() < fit.stages() && (done % f.save_every == 0 || stop_requested())) run.checkpoint(fit);
-    if (stop_requested()) return fit.stage() == fit.stages();
+    // One before the last step too: a run stopped while it is scored does that step again, then scores.
+    if (done < all && (done % f.save_every == 0 || done == all - 1 || stop_requested())) run.checkpoint(fit);
+    check_stop();
   }
 }
 
@@ -147,7 +148,7 @@ Slides slides_of(const Dataset& data, const Panel& panel, MissingGenes missing) 
 }
 
 void write_predictions(const RunFolder& run, const Predictor& model, const Section& section, const Slide& slide, bool clip) {
-  std::vector<float> values = model.predict(slide).mean;
+  std::vector<float> values = model.predict(slide, check_stop).mean;
   if (clip)
     for (float& v : values) v = std::max(v, 0.0f);
   write_predictions(run.file("predictions/" + section.sample() + ".csv"), section, model.genes, values);
@@ -168,6 +169,35 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
   terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(),
                  fit.steps_per_stage(), terminal::bytes(fit.arena_bytes()),
                  terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()), thread_count());
+}
+
+// The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop
+// signal; what it has written by then is written again by the run that resumes.
+void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides, const std::map<std::string, std::string>& encoder,
+            std::chrono::steady_clock::time_point start) {
+  const Selection selection = fit.selection();
+  Predictor model = fit.take();
+  model.encoder = encoder;
+
+  make_output_folder(run.file("predictions"));
+  for (const auto& [sections, group] : {std::tie(slides.val_sections, slides.val), std::tie(slides.test_sections, slides.test)})
+    for (size_t i = 0; i < group.size(); i++) write_predictions(run, model, *sections[i], group[i], f.clip);
+  const Report report = judge(model, selection, slides.train, slides.val, slides.test);
+  if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
+  JsonOut summary = report_json(report);
+  summary["run"] = run.path();
+  summary["seed"] = f.seed;
+  summary["parameters"] = model.parameters().parameters();
+  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  summary["peak_rss_bytes"] = peak_rss_bytes();
+  check_stop();
+  write_atomic(run.file("summary.json"), summary.dump(2) + "\n");
+  run.flush();
+  model.save(run.file("model.safetensors"));  // last: a run that has it is finished
+  run.clean();
+  if (terminal::settings().json) print_json(summary);
+  else terminal::result(report_text(report));
+  terminal::info("run in {}: {}, {} at most", run.path(), terminal::duration(summary["seconds"]), terminal::bytes(peak_rss_bytes()));
 }
 
 }  // namespace
@@ -206,36 +236,13 @@ int train(const Args& args) {
       Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
               .dump(2) +
           "\n");
-  const auto stopped = [&] {
+  try {
+    train_loop(fit, run, f, slides.test);
+    finish(fit, run, f, slides, encoder, start);
+  } catch (const Stopped&) {
     terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());
     return int(Exit::preempted);
-  };
-  if (!train_loop(fit, run, f, slides.test)) return stopped();
-  const Selection selection = fit.selection();
-  Predictor model = fit.take();
-  model.encoder = encoder;
-
-  make_output_folder(run.file("predictions"));
-  for (const auto& [sections, group] : {std::tie(slides.val_sections, slides.val), std::tie(slides.test_sections, slides.test)})
-    for (size_t i = 0; i < group.size(); i++) {
-      if (stop_requested()) return stopped();  // the last checkpoint is a few steps old
-      write_predictions(run, model, *sections[i], group[i], f.clip);
-    }
-  const Report report = judge(model, selection, slides.train, slides.val, slides.test);
-  if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
-  JsonOut summary = report_json(report);
-  summary["run"] = run.path();
-  summary["seed"] = config.seed;
-  summary["parameters"] = model.parameters().parameters();
-  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  summary["peak_rss_bytes"] = peak_rss_bytes();
-  write_atomic(run.file("summary.json"), summary.dump(2) + "\n");
-  run.flush();
-  model.save(run.file("model.safetensors"));  // last: a run that has it is finished
-  run.clean();
-  if (terminal::settings().json) print_json(summary);
-  else terminal::result(report_text(report));
-  terminal::info("run in {}: {}, {} at most", run.path(), terminal::duration(summary["seconds"]), terminal::bytes(peak_rss_bytes()));
+  }
   return 0;
 }
 

@@ -150,6 +150,34 @@ TEST_CASE("train: SIGTERM and SIGINT leave a checkpoint and exit 75; --resume en
   }
 }
 
+TEST_CASE("train: a signal while the trained model is scored ends with 75 too; --resume ends as an undisturbed run") {
+  const TinyRun data;
+  const std::vector<std::string> more{"--samples", "256"};  // so that drawing takes longer than to notice that it has begun
+  REQUIRE(test::run_stflow(data.words("whole", more)).code == 0);
+  std::vector<std::string> resume = more;
+  resume.emplace_back("--resume");
+  int amid = 0;
+  for (const char* begun : {"/predictions", "/predictions/C.csv", "/maps"})
+    for (int i = 0; i < 2; i++) {
+      const std::string name = "run" + std::to_string(i) + std::to_string(amid), run = data.path(name);
+      const pid_t process = test::start_stflow(data.words(name, more));
+      for (int polls = 0; polls < 100000 && !fs::exists(run + begun); polls++) usleep(200);
+      kill(process, kStops[i]);
+      const int code = test::ended(process);
+      const bool finished = fs::exists(run + "/model.safetensors");
+      CHECK(code == (finished ? 0 : 75));  // behind its last file it is too late to stop
+      test::check_whole(run);
+      if (!finished) {
+        amid++;
+        CHECK(test::has_checkpoint(run));
+        CHECK(test::run_stflow(data.words(name, resume)).code == 0);
+      }
+      CHECK(results(run) == results(data.path("whole")));
+      fs::remove_all(run);
+    }
+  CHECK(amid >= 2);  // guards the test
+}
+
 TEST_CASE("train: a damaged checkpoint is named and the one before it used") {
   const TinyRun data;
   REQUIRE(test::run_stflow(data.words("whole", {"--epochs", "60"})).code == 0);

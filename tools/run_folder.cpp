@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <vector>
@@ -62,6 +63,10 @@ void RunFolder::check_place(const std::string& given, bool resume, bool overwrit
   if (!fs::is_directory(there, error)) fail(Exit::create, "{}: a file, expected an output folder", there.string());
   if (::access(there.c_str(), W_OK | X_OK) != 0)
     fail(Exit::create, "{}: {}, expected a folder to write into", there.string(), std::strerror(errno));
+  // Root is let in everywhere, also where nothing can be made, as in /proc.
+  std::string trial = (there / ".stflow-XXXXXX").string();
+  if (!::mkdtemp(trial.data())) fail(Exit::create, "{}: {}, expected a folder to write into", path, std::strerror(errno));
+  fs::remove(trial, error);
 }
 
 RunFolder RunFolder::create(std::string path, bool overwrite) {

@@ -57,7 +57,7 @@ class Fit {
   Predictor take();
 
   /// All state to one file, atomically. load() throws DamagedFile for a file that is not whole, Error for one of another
-  /// configuration, data set or version.
+  /// configuration, data set, format or numerics (engine/version.h).
   void save(const std::string& path) const;
   void load(const std::string& path);
   [[nodiscard]] Trainer& trainer();

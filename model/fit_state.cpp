@@ -4,6 +4,7 @@
 
 #include "engine/hash.h"
 #include "engine/safetensors.h"
+#include "engine/version.h"
 #include "model/fit.h"
 
 namespace stflow {
@@ -44,6 +45,7 @@ void Fit::save(const std::string& path) const {
   }
   write_safetensors(path, std::move(out),
                     {{"format", kFormat},
+                     {"numerics", std::to_string(kNumerics)},
                      {"config", to_json(config_).dump()},
                      {"data", data_hash()},
                      {"stage", std::to_string(stage_)},
@@ -61,6 +63,10 @@ void Fit::load(const std::string& path) {
     }
   }();
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
+  const std::string numerics = f.metadata().contains("numerics") ? f.meta("numerics") : "none";
+  if (numerics != std::to_string(kNumerics))
+    fail(Exit::data, "{}: metadata: numerics {}, expected {}; resume with the stflow that began the run, or start a new one", path, numerics,
+         kNumerics);
   const Json stored = parse_json(f.meta("config"), path), mine = to_json(config_);
   for (const auto& [key, value] : mine.items())
     if (!stored.contains(key) || stored[key] != value)

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/safetensors.h"
+#include "engine/version.h"
 #include "tests/files.h"
 #include "tests/model/synthetic.h"
 #include "tests/run.h"
@@ -127,6 +128,34 @@ TEST_CASE("fit: a state of other data or another configuration is refused in one
     test::refuses(Exit::data, data, state, [&] { loads(c, kGenes, changed); });
   }
   test::refuses(Exit::data, data, state, [&] { loads(c, {"G1", "G2", "G3", "other"}, train); });
+}
+
+TEST_CASE("fit: a state of a program that computes otherwise is refused in one line") {
+  const std::vector<Slide> train = test::synthetic_slides({30, 24});
+  const test::TempFolder folder;
+  Fit fit(config_of(1), kGenes, train, {});
+  StepReport r;
+  fit.step(r);
+  fit.save(folder.path("state"));
+  const SafeTensors saved(folder.path("state"));
+  CHECK(saved.meta("numerics") == std::to_string(kNumerics));
+  for (const std::string& other : {std::to_string(kNumerics - 1), std::to_string(kNumerics + 1), std::string("none")}) {
+    std::vector<std::vector<float>> values;
+    for (const StoredTensor& t : saved.tensors()) values.push_back(saved.read<float>(t.name));
+    std::vector<OutTensor> tensors;
+    for (size_t i = 0; i < values.size(); i++)
+      tensors.emplace_back(saved.tensors()[i].name, Tensor{values[i].data(), {int64_t(values[i].size())}, DType::f32});
+    auto metadata = saved.metadata();
+    metadata.erase("sha256");
+    metadata["numerics"] = other;
+    if (other == "none") metadata.erase("numerics");  // as before there was such a number
+    const std::string path = folder.path("other");
+    write_safetensors(path, std::move(tensors), metadata);
+    test::refuses(Exit::data,
+                  "{}: metadata: numerics " + other + ", expected " + std::to_string(kNumerics) +
+                      "; resume with the stflow that began the run, or start a new one",
+                  path, [&] { fit.load(path); });
+  }
 }
 
 TEST_CASE("fit: a damaged state is refused and leaves the fit as it was") {

@@ -46,6 +46,14 @@ void split(Dataset& d, const DataOptions& options) {
   d.warnings.push_back(fmt::format("no split is stated: {} is taken for the test, the others for training; --test chooses", names.back()));
 }
 
+/// One line for the few spots that are left out in many sections.
+void note_unmatched(Dataset& d) {
+  int64_t spots = 0, sections = 0;
+  for (const Section& s : d.sections) spots += s.unmatched, sections += s.unmatched > 0;
+  if (spots > 0)
+    d.notes.push_back(fmt::format("{} spots of {} sections are in only one of their files and left out; -v counts them", spots, sections));
+}
+
 /// What a score on the test sections must not rest on.
 void check_leakage(Dataset& d) {
   bool unknown = false;
@@ -57,7 +65,7 @@ void check_leakage(Dataset& d) {
         fail(Exit::data, "{}: patient {} has {} for training and {} for testing, expected each patient on one side", d.path, shown(a),
              train->sample(), test->sample());
     }
-  if (unknown) d.warnings.push_back("no patients are stated: sections of one patient may stand on both sides of the split");
+  if (unknown) d.notes.push_back("no patients are stated: sections of one patient may stand on both sides of the split");
 
   std::vector<uintmax_t> bytes;
   std::vector<std::string> hashes(d.sections.size());
@@ -123,8 +131,9 @@ std::vector<std::string> Dataset::describe() const {
   for (const auto& s : sections) {
     std::string scale = s.mpp > 0 ? fmt::format("{:.4g} um per pixel ({})", s.mpp, s.mpp_from) : "scale unknown";
     std::string features = s.feature_dim > 0 ? fmt::format(", {} features", s.feature_dim) : "";
-    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}", s.sample(), name_of(s.split()), s.size(),
-                                s.genes.size(), s.width, s.height, scale, features));
+    std::string unmatched = s.unmatched > 0 ? fmt::format("; {}", s.unmatched_where) : "";
+    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}{}", s.sample(), name_of(s.split()), s.size(),
+                                s.genes.size(), s.width, s.height, scale, features, unmatched));
   }
   return lines;
 }
@@ -147,6 +156,7 @@ Dataset open_dataset(const std::string& path, const DataOptions& options) {
     if (s.feature_dim != d.sections[0].feature_dim)
       fail(Exit::data, "{}: {} features per spot, expected {} as in {}", s.source.embeddings.empty() ? s.sample() : s.source.embeddings,
            s.feature_dim, d.sections[0].feature_dim, d.sections[0].sample());
+  note_unmatched(d);
   check_leakage(d);
   return d;
 }

@@ -12,6 +12,7 @@ struct Dataset {
   std::string path, layout;
   std::vector<Section> sections;      // in the manifest's order, or by name
   std::vector<std::string> warnings;  // one line each
+  std::vector<std::string> notes;     // what is worth a line and no warning
 
   [[nodiscard]] std::vector<const Section*> of(Split split) const;
   /// What was read, a line per section: spots, genes, image, microns per pixel and where they come from, split.

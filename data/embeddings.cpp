@@ -114,7 +114,7 @@ void read_embeddings(Section& s, const DataOptions& options, std::vector<std::st
   std::string joined = fmt::format("{} spots only in the counts, {} only in the embeddings, {} in both", left - both, right - both, both);
   if (2 * both < std::min(left, right)) fail(Exit::data, "{}: {}, expected at least half to match", path, joined);
   if (rows.empty()) fail(Exit::data, "{}: no spot with finite features ({}), expected at least one", path, joined);
-  if (both != left || both != right) warnings.push_back(fmt::format("{}: {}; unmatched spots are left out", s.sample(), joined));
+  s.leave_unmatched(left, right, both, joined, warnings);
   if (nonfinite > 0)
     warnings.push_back(fmt::format("{}: {} spots with NaN or Inf features are left out (--drop-nonfinite)", s.sample(), nonfinite));
   if (zero > 0) warnings.push_back(fmt::format("{}: {} spots have features that are all zero", s.sample(), zero));

@@ -194,7 +194,7 @@ void read_legacy(Section& s, const DataOptions& options, std::vector<std::string
   std::string joined = fmt::format("{} spots only in the counts, {} only in the spot file, {} in both", left - both, right - both, both);
   if (2 * both < std::min(left, right)) fail(Exit::data, "{}: {}, expected at least half to match", s.source.counts, joined);
   if (rows.empty()) fail(Exit::data, "{}: no selected spot has counts ({}), expected at least one", s.source.spots, joined);
-  if (both != left || both != right) warnings.push_back(fmt::format("{}: {}; unmatched spots are left out", s.sample(), joined));
+  s.leave_unmatched(left, right, both, joined, warnings);
   if (unselected > 0)
     warnings.push_back(fmt::format("{}: {} of {} spots are not selected as tissue and left out", s.sample(), unselected, both));
   if (nonfinite > 0) warnings.push_back(fmt::format("{}: {} spots with NaN or Inf are left out (--drop-nonfinite)", s.sample(), nonfinite));

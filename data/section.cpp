@@ -24,4 +24,14 @@ void Section::keep(const std::vector<int64_t>& rows) {
   if (feature_dim > 0) keep_rows(features, size_t(feature_dim), rows);
 }
 
+void Section::leave_unmatched(int64_t left, int64_t right, int64_t both, const std::string& text, std::vector<std::string>& warnings) {
+  if (both == left && both == right) return;
+  if (20 * (left - both) > left || 20 * (right - both) > right) {
+    warnings.push_back(sample() + ": " + text + "; unmatched spots are left out");
+    return;
+  }
+  unmatched += left - both + right - both;
+  unmatched_where += (unmatched_where.empty() ? "" : "; ") + text;
+}
+
 }  // namespace stflow

@@ -28,6 +28,8 @@ struct Section {
   std::vector<float> counts;       // (N, G) row-major: molecules per spot and gene
   int64_t feature_dim = 0;
   std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
+  int64_t unmatched = 0;        // spots left out because one of the files lacks them
+  std::string unmatched_where;  // how many in which, for the report
 
   [[nodiscard]] const std::string& sample() const { return source.sample; }
   [[nodiscard]] Split split() const { return source.split; }
@@ -36,6 +38,9 @@ struct Section {
 
   /// Keeps the given spots, in the given order.
   void keep(const std::vector<int64_t>& rows);
+  /// Notes that of two files with `left` and `right` spots only `both` are used, as `text` says. More than a twentieth of either file
+  /// is a warning; fewer are usual in public data, and only counted.
+  void leave_unmatched(int64_t left, int64_t right, int64_t both, const std::string& text, std::vector<std::string>& warnings);
 };
 
 }  // namespace stflow

@@ -50,6 +50,7 @@ int predict(const Args& args) {
   if (samples > 0) model.config.samples = int(samples);
   Dataset set = open_dataset(data.path, data.reading());
   for (const std::string& w : set.warnings) terminal::warn("{}", w);
+  for (const std::string& n : set.notes) terminal::info("{}", n);
   const bool several = set.sections.size() > 1;
   if (several) make_output_folder(out);
   compare_identity(model.encoder, add_features(set.sections, data.features()), data.path);

@@ -217,6 +217,7 @@ int train(const Args& args) {
   if (f.data.path.empty()) f.data.path = shipped("data/samples/her2st");
   Dataset data = open_dataset(f.data.path, f.data.reading());
   for (const std::string& w : data.warnings) terminal::warn("{}", w);
+  for (const std::string& n : data.notes) terminal::info("{}", n);
   for (const std::string& line : data.describe()) terminal::detailed("{}", line);
   if (data.of(Split::train).empty()) fail(Exit::data, "{}: split: no training section, expected one or more", data.path);
   if (data.of(Split::test).empty()) fail(Exit::data, "{}: split: no test section, expected one or more; name it with --test", data.path);

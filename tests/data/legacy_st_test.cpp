@@ -44,6 +44,25 @@ TEST_CASE("legacy ST: joined by spot id in the order of the counts, selected spo
   CHECK(p.warnings == std::vector<std::string>{"S: 1 of 4 spots are not selected as tissue and left out"});
   Pair two(kCounts + "9x9\t0\t0\n", kSpots + "7\t7\t7\t7\t1\t1\t1\n8\t8\t8\t8\t1\t1\t1\n");
   CHECK(two.warnings[0] == "S: 1 spots only in the counts, 2 only in the spot file, 4 in both; unmatched spots are left out");
+  CHECK(two.section.unmatched == 0);
+}
+
+TEST_CASE("legacy ST: up to a twentieth of the spots without a partner is counted, more is a warning") {
+  for (const int extra : {0, 1, 2}) {
+    std::string counts = "\tA\n", spots = "x\ty\tpixel_x\tpixel_y\n";
+    for (int i = 0; i < 20; i++) {
+      const std::string x = std::to_string(i % 5), y = std::to_string(i / 5);
+      if (i >= extra) counts += x + "x" + y + "\t1\n";
+      spots += x + "\t" + y + "\t" + std::to_string(100 * (i % 5)) + "\t" + std::to_string(100 * (i / 5)) + "\n";
+    }
+    const Pair p(counts, spots);
+    CAPTURE(extra);
+    CHECK(p.section.unmatched == (extra == 1 ? 1 : 0));
+    CHECK(p.section.unmatched_where == (extra == 1 ? "0 spots only in the counts, 1 only in the spot file, 19 in both" : ""));
+    CHECK(p.warnings == (extra == 2 ? std::vector<std::string>{"S: 0 spots only in the counts, 2 only in the spot file, 18 in both; "
+                                                               "unmatched spots are left out"}
+                                    : std::vector<std::string>{}));
+  }
 }
 
 TEST_CASE("bad input: counts tables") {

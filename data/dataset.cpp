@@ -46,12 +46,14 @@ void split(Dataset& d, const DataOptions& options) {
   d.warnings.push_back(fmt::format("no split is stated: {} is taken for the test, the others for training; --test chooses", names.back()));
 }
 
-/// One line for the few spots that are left out in many sections.
-void note_unmatched(Dataset& d) {
-  int64_t spots = 0, sections = 0;
-  for (const Section& s : d.sections) spots += s.unmatched, sections += s.unmatched > 0;
-  if (spots > 0)
-    d.notes.push_back(fmt::format("{} spots of {} sections are in only one of their files and left out; -v counts them", spots, sections));
+/// One line for the few spots that are left out here and there.
+void note_left_out(Dataset& d, const DataOptions& options) {
+  int64_t unmatched = 0, poor = 0;
+  for (const Section& s : d.sections) unmatched += s.unmatched, poor += s.poor;
+  std::string what;
+  if (unmatched > 0) what = fmt::format("{} are in only one of a section's files", unmatched);
+  if (poor > 0) what += fmt::format("{}{} have fewer than {} counts (--min-counts)", what.empty() ? "" : ", ", poor, options.min_counts);
+  if (!what.empty()) d.notes.push_back(fmt::format("spots left out: {}; -v counts them by section", what));
 }
 
 /// What a score on the test sections must not rest on.
@@ -96,13 +98,15 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
   }
   if (rows.empty())
     fail(Exit::data, "{}: no spot has {} counts, expected at least one; lower --min-counts", s.source.counts, options.min_counts);
-  if (int64_t(rows.size()) < s.size())
-    warnings.push_back(fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(),
-                                   s.size() - int64_t(rows.size()), options.min_counts));
+  const int64_t poor = s.size() - int64_t(rows.size());
+  if (20 * poor > s.size())
+    warnings.push_back(fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(), poor,
+                                   options.min_counts));
+  else if (poor > 0) s.poor = poor;
   else if (empty > 0)
     warnings.push_back(
         fmt::format("{}: {} spots have no counts at all and are kept as zeros; --min-counts 1 leaves them out", s.sample(), empty));
-  if (int64_t(rows.size()) < s.size()) s.keep(rows);
+  if (poor > 0) s.keep(rows);
   if (s.size() == 1) warnings.push_back(fmt::format("{}: one spot: it has no neighbours", s.sample()));
 }
 
@@ -131,9 +135,10 @@ std::vector<std::string> Dataset::describe() const {
   for (const auto& s : sections) {
     std::string scale = s.mpp > 0 ? fmt::format("{:.4g} um per pixel ({})", s.mpp, s.mpp_from) : "scale unknown";
     std::string features = s.feature_dim > 0 ? fmt::format(", {} features", s.feature_dim) : "";
-    std::string unmatched = s.unmatched > 0 ? fmt::format("; {}", s.unmatched_where) : "";
+    std::string left_out = s.unmatched > 0 ? fmt::format("; {}", s.unmatched_where) : "";
+    if (s.poor > 0) left_out += fmt::format("; {} with too few counts", s.poor);
     lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}{}", s.sample(), name_of(s.split()), s.size(),
-                                s.genes.size(), s.width, s.height, scale, features, unmatched));
+                                s.genes.size(), s.width, s.height, scale, features, left_out));
   }
   return lines;
 }
@@ -156,7 +161,7 @@ Dataset open_dataset(const std::string& path, const DataOptions& options) {
     if (s.feature_dim != d.sections[0].feature_dim)
       fail(Exit::data, "{}: {} features per spot, expected {} as in {}", s.source.embeddings.empty() ? s.sample() : s.source.embeddings,
            s.feature_dim, d.sections[0].feature_dim, d.sections[0].sample());
-  note_unmatched(d);
+  note_left_out(d, options);
   check_leakage(d);
   return d;
 }

@@ -30,6 +30,7 @@ struct Section {
   std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
   int64_t unmatched = 0;        // spots left out because one of the files lacks them
   std::string unmatched_where;  // how many in which, for the report
+  int64_t poor = 0;             // spots left out because they have too few counts, if they are few
 
   [[nodiscard]] const std::string& sample() const { return source.sample; }
   [[nodiscard]] Split split() const { return source.split; }

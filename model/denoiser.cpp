@@ -4,8 +4,8 @@
 #include "ops/add.h"
 #include "ops/columns.h"
 #include "ops/edge_hidden.h"
+#include "ops/edge_mlp.h"
 #include "ops/edge_score.h"
-#include "ops/frame_mean.h"
 #include "ops/gated_norm.h"
 #include "ops/mean.h"
 #include "ops/neighbor_mix.h"
@@ -74,11 +74,12 @@ Denoiser::Slide Denoiser::slide(Var features, Var frames, Dropouts& dropouts) co
   for (const SpatialBlock& b : blocks_) {
     t.layer(b.name.c_str());
     const GatedMlp& m = b.edge;
-    // The output's dropout is drawn per frame, so in training fc2 runs on every frame; otherwise once, on their mean.
     const Dropout inner = dropouts(config_.dropout), outer = dropouts(config_.dropout);
-    Var h = edge_hidden(frames, t.param(m.fc1.weight), t.param(m.fc1.bias), t.param(m.norm.weight), t.param(m.norm.bias), !outer.active(),
-                        inner);
-    s.edges.push_back(outer.active() ? frame_mean(m.fc2(h), outer) : m.fc2(h));
+    const Var fc1 = t.param(m.fc1.weight), fc1_bias = t.param(m.fc1.bias), norm = t.param(m.norm.weight), norm_bias = t.param(m.norm.bias);
+    // The output's dropout is drawn per frame, so in training fc2 runs on every frame; otherwise once, on their mean.
+    s.edges.push_back(outer.active()
+                          ? edge_mlp(frames, fc1, fc1_bias, norm, norm_bias, t.param(m.fc2.weight), t.param(m.fc2.bias), inner, outer)
+                          : m.fc2(edge_hidden(frames, fc1, fc1_bias, norm, norm_bias, inner)));
   }
   return s;
 }

@@ -4,9 +4,8 @@ namespace stflow {
 namespace {
 
 struct EdgeHiddenOp final : Op {
-  bool mean;
   Dropout dropout;
-  EdgeHiddenOp(bool m, Dropout d) : mean(m), dropout(d) {}
+  explicit EdgeHiddenOp(Dropout d) : dropout(d) {}
 
   const char* name() const override { return "edge_hidden"; }
   Tensor infer(std::span<const Tensor> in) const override {
@@ -17,9 +16,9 @@ struct EdgeHiddenOp final : Op {
           kEdgeWidth);
     check(in[1].shape == Shape{2 * m, 3} && in[2].shape == Shape{2 * m} && in[4].shape == Shape{m}, "edge_hidden: fc1 {}, {}, norm {}, {}",
           in[1].shape.text(), in[2].shape.text(), in[3].shape.text(), in[4].shape.text());
-    return {nullptr, mean ? Shape{f[0], f[1], m} : Shape{f[0], f[1], f[2], m}, in[0].type};
+    return {nullptr, {f[0], f[1], m}, in[0].type};
   }
-  EdgeHidden arguments(const Call& c) const { return {c.in[0], c.in[1], c.in[2], c.in[3], c.in[4], mean, dropout}; }
+  EdgeHidden arguments(const Call& c) const { return {c.in[0], c.in[1], c.in[2], c.in[3], c.in[4], dropout}; }
   void forward(const Call& c) const override {
     on(c.context, [&](auto b) { edge_hidden_forward(b, arguments(c), c.out); });
   }
@@ -35,8 +34,8 @@ struct EdgeHiddenOp final : Op {
 
 }  // namespace
 
-Var edge_hidden(Var frames, Var fc1_weight, Var fc1_bias, Var norm_weight, Var norm_bias, bool mean, Dropout d) {
-  return frames.tape->record(EdgeHiddenOp(mean, d), {frames, fc1_weight, fc1_bias, norm_weight, norm_bias});
+Var edge_hidden(Var frames, Var fc1_weight, Var fc1_bias, Var norm_weight, Var norm_bias, Dropout d) {
+  return frames.tape->record(EdgeHiddenOp(d), {frames, fc1_weight, fc1_bias, norm_weight, norm_bias});
 }
 
 }  // namespace stflow

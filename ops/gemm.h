@@ -38,6 +38,12 @@ template <class B, class T>
 void gemm_transposed(B, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
                      T* scratch);
 
+/// C (m, n) += A^T B on the calling thread, for A (rows, m) and B (rows, n) row-major that lie in the cache.
+/// `packed` holds packed_elements(n, rows) numbers.
+template <class B, class T>
+void gemm_transposed_rows(B, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc,
+                          T* packed);
+
 /// Partial sums of gemm_transposed(): depends on the shape only.
 constexpr int64_t gemm_transposed_pieces(int64_t rows, int64_t m, int64_t n) {
   const int64_t by_rows = (rows + 511) / 512, by_memory = (int64_t(1) << 21) / (m * n + 1) + 1;

@@ -244,6 +244,14 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
   });
 }
 
+template <class T>
+void transposed_rows(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* packed) {
+  for (int64_t j = 0; j < n; j += kPanel<T>)
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t i = 0; i < kPanel<T>; i++) packed[j * rows + p * kPanel<T> + i] = j + i < n ? b[p * ldb + j + i] : T(0);
+  multiply<T, false>({a, 1, lda}, m, packed, n, rows, c, ldc, nullptr, true, nothing, nothing);
+}
+
 }  // namespace
 
 template <> void pack_weights(ThisIsa, const float* w, int64_t ldw, bool transposed, int64_t n, int64_t k, float* packed) {
@@ -284,6 +292,17 @@ template <>
 void gemm_transposed(ThisIsa, const double* a, int64_t lda, const double* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, double* c,
                      int64_t ldc, double* sums, double* scratch) {
   transposed_product<double>(a, lda, b, ldb, rows, m, n, c, ldc, sums, scratch);
+}
+
+template <>
+void gemm_transposed_rows(ThisIsa, const float* a, int64_t lda, const float* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, float* c,
+                          int64_t ldc, float* packed) {
+  transposed_rows<float>(a, lda, b, ldb, rows, m, n, c, ldc, packed);
+}
+template <>
+void gemm_transposed_rows(ThisIsa, const double* a, int64_t lda, const double* b, int64_t ldb, int64_t rows, int64_t m, int64_t n,
+                          double* c, int64_t ldc, double* packed) {
+  transposed_rows<double>(a, lda, b, ldb, rows, m, n, c, ldc, packed);
 }
 
 }  // namespace stflow

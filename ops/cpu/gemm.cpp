@@ -2,90 +2,15 @@
 // tile of kRows x one panel is kept in registers while k runs, blocks of k keep the panel in the nearest cache.
 #include "ops/gemm.h"
 
-#include <utility>
-
 #include "ops/cpu/activate.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/gemm_tile.h"
 #include "ops/cpu/transpose.h"
 
 namespace stflow {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kRows = 14;  // 28 of 32 registers hold the tile
-#else
-constexpr int kRows = 6;  // 12 of 16
-#endif
 constexpr int64_t kDepth = 384;    // rows of a panel that are used at a time
 constexpr int64_t kBlock = 81920;  // numbers of a block of panels
-
-template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
-template <class T> constexpr int kPanel = 2 * kWidth<T>;
-
-/// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
-template <class T> struct Left {
-  const T* data;
-  int64_t row, column;
-};
-/// Where a tile goes: rows ld apart, `columns` <= kPanel of them.
-template <class T> struct Target {
-  T* data;
-  int64_t ld;
-  int columns;
-  bool add;
-  const T* bias;
-};
-
-template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool add, int lanes) {
-  if (lanes >= kWidth<T>) {
-    Reg<T> x;
-    if (add) std::memcpy(&x, c, sizeof x), v += x;
-    if (bias) std::memcpy(&x, bias, sizeof x), v += x;
-    std::memcpy(c, &v, sizeof v);
-  } else {
-    for (int i = 0; i < lanes; i++) c[i] = v[i] + (add ? c[i] : T(0)) + (bias ? bias[i] : T(0));
-  }
-}
-
-/// f(0), ..., f(N - 1) with constants: the tile below lives in registers only if no index of it is a variable, and g++ 12
-/// unrolls a loop too late to see that (it then stores every accumulator in every step).
-template <class F, int... I> STFLOW_INLINE void each(std::integer_sequence<int, I...>, F f) { (f(std::integral_constant<int, I>{}), ...); }
-template <int N, class F> STFLOW_INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
-#define STFLOW_INLINE_LAMBDA __attribute__((always_inline))
-
-/// R x (N registers) of the product over k rows of a panel.
-template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
-  Reg<T> c[R * N];
-  each<R * N>([&](auto i) STFLOW_INLINE_LAMBDA { c[i] = Reg<T>{}; });
-  const T* x = a.data;
-  const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;
-  for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
-    Reg<T> b[N];
-    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
-      std::memcpy(&b[j], panel + j * kWidth<T>, sizeof b[j]);
-      __builtin_prefetch(panel + 12 * kPanel<T> + j * kWidth<T>);
-    });
-    each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
-      const Reg<T> s = x[r * row] - Reg<T>{};
-      each<N>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * N + j] = multiply_add<T>(s, b[j], c[r * N + j]); });
-    });
-  }
-  each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
-    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
-      const int64_t at = j * kWidth<T>;
-      finish<T>(c[r * N + j], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
-    });
-  });
-}
-#undef STFLOW_INLINE_LAMBDA
-
-template <class T, bool RowMajor, int R = kRows> void tile_of(int rows, Left<T> a, const T* panel, int64_t k, Target<T> to) {
-  if constexpr (R > 0) {
-    if (rows < R) tile_of<T, RowMajor, R - 1>(rows, a, panel, k, to);
-    else if (to.columns > kWidth<T>) tile<T, R, 2, RowMajor>(a, panel, k, to);
-    else tile<T, R, 1, RowMajor>(a, panel, k, to);
-  }
-}
 
 /// Calls f(begin, rows) for strips of at most kRows rows of nearly equal height.
 template <class F> STFLOW_INLINE void strips(int64_t m, F f) {
@@ -246,9 +171,7 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
 
 template <class T>
 void transposed_rows(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* packed) {
-  for (int64_t j = 0; j < n; j += kPanel<T>)
-    for (int64_t p = 0; p < rows; p++)
-      for (int64_t i = 0; i < kPanel<T>; i++) packed[j * rows + p * kPanel<T> + i] = j + i < n ? b[p * ldb + j + i] : T(0);
+  pack<T>(b, ldb, true, n, rows, packed);
   multiply<T, false>({a, 1, lda}, m, packed, n, rows, c, ldc, nullptr, true, nothing, nothing);
 }
 

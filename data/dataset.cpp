@@ -100,8 +100,8 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
     fail(Exit::data, "{}: no spot has {} counts, expected at least one; lower --min-counts", s.source.counts, options.min_counts);
   const int64_t poor = s.size() - int64_t(rows.size());
   if (20 * poor > s.size())
-    warnings.push_back(fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(), poor,
-                                   options.min_counts));
+    warnings.push_back(
+        fmt::format("{}: {} spots with fewer than {} counts are left out (--min-counts)", s.sample(), poor, options.min_counts));
   else if (poor > 0) s.poor = poor;
   else if (empty > 0)
     warnings.push_back(

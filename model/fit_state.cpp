@@ -65,8 +65,8 @@ void Fit::load(const std::string& path) {
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   const std::string numerics = f.metadata().contains("numerics") ? f.meta("numerics") : "none";
   if (numerics != std::to_string(kNumerics))
-    fail(Exit::data, "{}: metadata: numerics {}, expected {}; resume with the stflow that began the run, or start a new one", path, numerics,
-         kNumerics);
+    fail(Exit::data, "{}: metadata: numerics {}, expected {}; resume with the stflow that began the run, or start a new one", path,
+         numerics, kNumerics);
   const Json stored = parse_json(f.meta("config"), path), mine = to_json(config_);
   for (const auto& [key, value] : mine.items())
     if (!stored.contains(key) || stored[key] != value)

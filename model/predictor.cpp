@@ -56,8 +56,8 @@ Predictor::Predictor(ModelConfig c) : config(std::move(c)) {
   }
 }
 
-void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean,
-                        std::vector<double>& variance, const std::function<void()>& each_draw) const {
+void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance,
+                        const std::function<void()>& each_draw) const {
   const int64_t n = slide.size(), g = config.denoiser.genes;
   const Tensor features{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
   Geometry geometry;

@@ -27,18 +27,19 @@ bool supports(Isa isa);
 /// What an op needs to know to run: passed by value.
 struct Context {
   Isa isa = best_isa();
+  Device device = Device::cpu;
+  void* stream = nullptr;  // of the CUDA device; null is its default stream
 };
 
 /// The one place where a back end is chosen: calls f(tag).
 template <class F> void on(const Context& c, F f) {
+  if (c.device == Device::cuda) return f(Cuda{c.stream});
 #if defined(__x86_64__)
   switch (c.isa) {
     case Isa::avx512: return f(Avx512{});
     case Isa::avx2: return f(Avx2{});
     case Isa::plain: break;
   }
-#else
-  (void)c;
 #endif
   f(Plain{});
 }

@@ -4,8 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/threads.h"
-
 namespace stflow {
 
 Tape::~Tape() {
@@ -142,9 +140,10 @@ size_t Tape::plan(bool training, bool keep_all) {
 }
 
 void Tape::bind(Storage& arena, const ParameterSet& params, Tensor grads) {
+  check(arena.device() == context_.device, "bind: the arena is not in the memory of the tape's device");
   arena.reserve(arena_bytes_);
   arena_ = static_cast<char*>(arena.data());
-  if (scorch_ && arena_) std::memset(arena_, 0xff, arena_bytes_);
+  if (scorch_ && arena_) fill(context_.device, arena_, 0xff, arena_bytes_, context_.stream);
   for (auto& n : nodes_) {
     if (n.op) {
       n.value.data = arena_ + n.value_at;
@@ -177,8 +176,7 @@ void Tape::backward(Var loss) {
   born_.assign(size_t(n), 0);
   auto give_birth = [&](Node& node, size_t id) {
     if (!node.op || !node.wants_grad || born_[id]) return;
-    char* to = static_cast<char*>(node.grad.data);
-    parallel_for(int64_t(node.grad.bytes()), 1 << 17, [=](int64_t begin, int64_t end) { std::memset(to + begin, 0, size_t(end - begin)); });
+    fill(context_.device, node.grad.data, 0, node.grad.bytes(), context_.stream);
     born_[id] = 1;
   };
   for (int i = n - 1; i >= 0; i--) {
@@ -187,7 +185,10 @@ void Tape::backward(Var loss) {
     if (i == loss.id) {
       check(node.op && node.wants_grad && node.value.size() == 1, "backward: the loss must be one number that depends on a parameter");
       born_[size_t(i)] = 1;
-      by_type(node.grad.type, [&](auto zero) { *node.grad.as<decltype(zero)>() = 1; });
+      by_type(node.grad.type, [&](auto zero) {
+        const decltype(zero) one = 1;
+        copy(context_.device, node.grad.data, Device::cpu, &one, sizeof one, context_.stream);
+      });
     }
     if (!node.op || !node.wants_grad || !born_[size_t(i)]) continue;
     for (int k = 0; k < node.inputs; k++)
@@ -205,11 +206,18 @@ void Tape::backward(Var loss) {
 // Scorched earth: what died just before `time` is NaN from now on (nothing alive can overlap it).
 void Tape::settle(int time) {
   for (const auto& l : lives_)
-    if (l.dies == time - 1) std::memset(arena_ + l.at, 0xff, l.bytes);
+    if (l.dies == time - 1) fill(context_.device, arena_ + l.at, 0xff, l.bytes, context_.stream);
 }
 
-void Tape::verify_finite(const Node& n, const Tensor& t, const char* direction) const {
-  if (t.type == DType::i32) return;
+void Tape::verify_finite(const Node& n, const Tensor& written, const char* direction) const {
+  if (written.type == DType::i32) return;
+  Tensor t = written;
+  Array here;
+  if (context_.device != Device::cpu) {
+    here = Array(t.shape, t.type);
+    copy(Device::cpu, here.tensor().data, context_.device, t.data, t.bytes(), context_.stream);
+    t = here;
+  }
   by_type(t.type, [&](auto zero) {
     const auto* x = t.as<decltype(zero)>();
     for (int64_t i = 0; i < t.size(); i++)

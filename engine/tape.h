@@ -119,7 +119,7 @@ class Tape {
   Call call(const Node& n, bool backward) const;
   void place();
   void settle(int time);
-  void verify_finite(const Node& n, const Tensor& t, const char* direction) const;
+  void verify_finite(const Node& n, const Tensor& written, const char* direction) const;
 
   Context context_;
   std::vector<Node> nodes_;

@@ -10,7 +10,24 @@ Tensor shaped(Storage& memory, Shape shape, DType type) {
   return {memory.data(), shape, type};
 }
 
+/// `host` in the device's memory, which `memory` owns.
+Tensor moved(Storage& memory, const Tensor& host, Device device) {
+  memory = Storage(host.bytes() + 1, device);
+  copy(device, memory.data(), Device::cpu, host.data, host.bytes());
+  return {memory.data(), host.shape, host.type};
+}
+
 }  // namespace
+
+Graph Graph::to(Device device) const {
+  Graph g;
+  g.n = n, g.k = k;
+  g.idx = moved(g.idx_, idx, device);
+  g.distance = moved(g.distance_, distance, device);
+  g.reverse_start = moved(g.start_, reverse_start, device);
+  g.reverse = moved(g.reverse_, reverse, device);
+  return g;
+}
 
 void Graph::resize(int64_t spots, int neighbours) {
   check(spots >= 0 && neighbours >= 0 && spots * std::max(neighbours, 1) < (int64_t(1) << 31), "graph: {} spots with {} neighbours", spots,

@@ -19,6 +19,8 @@ struct Graph {
   void resize(int64_t n, int k);
   /// Fills the reverse lists from idx. rank (n) i32 is a permutation: rank[i] = position of spot i in barcode order.
   void build_reverse(const Tensor& rank);
+  /// A copy of this host graph in the device's memory; for kernels only.
+  [[nodiscard]] Graph to(Device device) const;
 
  private:
   Storage idx_, distance_, start_, reverse_, order_;

@@ -4,7 +4,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
 
+#include "engine/cuda/emulate.h"
 #include "engine/random.h"
 #include "engine/threads.h"
 #include "ops/weighted_sum.h"
@@ -25,48 +27,70 @@ bool is_fixed(const Options& o, size_t i) {
   return false;
 }
 
+// Copies of constants on the device, for the expression at hand.
+std::deque<Array> arrays;
+std::deque<Graph> graphs;
+
+Array to_device(const Tensor& host, Device device) {
+  Array there(host.shape, host.type, device);
+  copy(device, there.tensor().data, Device::cpu, host.data, host.bytes());
+  return there;
+}
+Array to_host(const Tensor& t, Device device) {
+  Array here(t.shape, t.type);
+  copy(Device::cpu, here.tensor().data, device, t.data, t.bytes());
+  return here;
+}
+void append(std::vector<unsigned char>& bytes, const Array& a) {
+  const auto* b = static_cast<const unsigned char*>(a.tensor().data);
+  bytes.insert(bytes.end(), b, b + a.tensor().bytes());
+}
+
 template <class T>
-Result run(Isa isa, const Build& build, const std::vector<Shape>& shapes, const std::vector<std::vector<double>>& x, const Options& o) {
-  Tape tape(Context{isa});
+Result run(Context context, const Build& build, const std::vector<Shape>& shapes, const std::vector<std::vector<double>>& x,
+           const Options& o) {
+  const Device device = context.device;
+  Tape tape(context);
   tape.scorch(true);
   std::vector<Array> values, grads;
   std::vector<Var> in;
+  auto there = [&](const std::vector<double>& numbers, Shape shape) {
+    Array host(shape, DTypeOf<T>::value);
+    for (size_t j = 0; j < numbers.size(); j++) host.as<T>()[j] = T(numbers[j]);
+    return device == Device::cpu ? std::move(host) : to_device(host, device);
+  };
   for (size_t i = 0; i < shapes.size(); i++) {
-    values.emplace_back(shapes[i], DTypeOf<T>::value);
-    grads.emplace_back(shapes[i], DTypeOf<T>::value);
-    for (size_t j = 0; j < x[i].size(); j++) values[i].as<T>()[j] = T(x[i][j]);
+    values.push_back(there(x[i], shapes[i]));
+    grads.emplace_back(shapes[i], DTypeOf<T>::value, device);
     Tensor none;
     in.push_back(tape.input(values[i], is_fixed(o, i) ? none : grads[i].tensor()));
   }
   Var y = build(tape, in);
-  Array weight(y.shape(), DTypeOf<T>::value);
-  auto w = normal(size_t(weight.tensor().size()), 77);
-  for (size_t j = 0; j < w.size(); j++) weight.as<T>()[j] = T(w[j]);
+  const Array weight = there(normal(size_t(y.shape().size()), 77), y.shape());
   Var loss = weighted_sum(y, tape.input(weight));
   tape.plan(true, true);  // lives first with every value kept ...
-  Storage arena;
+  Storage arena(0, device);
   ParameterSet none;
   tape.plan(true);  // ... then for real: both must plan
   tape.bind(arena, none);
   tape.forward();
   Result r;
-  r.loss = *tape.value(loss).as<T>();
+  r.loss = *to_host(tape.value(loss), device).template as<T>();
   bool any = false;  // where every input is empty nothing takes a gradient
   for (auto& g : grads) any |= g.tensor().size() > 0;
   if (any) tape.backward(loss);
-  for (size_t i = 0; i < shapes.size(); i++) {
-    auto* g = grads[i].template as<T>();
-    r.grads.emplace_back(g, g + grads[i].tensor().size());
-    auto* b = static_cast<unsigned char*>(grads[i].tensor().data);
-    r.bytes.insert(r.bytes.end(), b, b + grads[i].tensor().bytes());
+  for (const auto& grad : grads) {
+    const Array here = to_host(grad, device);
+    r.grads.emplace_back(here.as<T>(), here.as<T>() + here.tensor().size());
+    append(r.bytes, here);
   }
   tape.plan(true, true);
   tape.bind(arena, none);
   tape.forward();
-  Tensor v = tape.value(y);
-  r.value.assign(v.as<T>(), v.as<T>() + v.size());
-  auto* b = static_cast<unsigned char*>(v.data);
-  r.bytes.insert(r.bytes.end(), b, b + v.bytes());
+  const Array v = to_host(tape.value(y), device);
+  r.value.assign(v.as<T>(), v.as<T>() + v.tensor().size());
+  append(r.bytes, v);
+  arrays.clear(), graphs.clear();
   return r;
 }
 
@@ -92,6 +116,18 @@ std::vector<double> normal(size_t n, uint64_t seed) {
   return v;
 }
 
+Var constant(Tape& tape, const Tensor& host) {
+  if (tape.context().device == Device::cpu) return tape.input(host);
+  arrays.push_back(to_device(host, tape.context().device));
+  return tape.input(arrays.back());
+}
+
+const Graph& constant(const Tape& tape, const Graph& host) {
+  if (tape.context().device == Device::cpu) return host;
+  graphs.push_back(host.to(tape.context().device));
+  return graphs.back();
+}
+
 double relative(const Tensor& a, const Tensor& b) {
   REQUIRE(a.size() == b.size());
   auto numbers = [](const Tensor& t) {
@@ -112,7 +148,7 @@ void op(const std::string& name, const Build& build, const std::vector<Shape>& s
   }
   for (size_t i = 0; i < x.size(); i++)
     for (auto& v : x[i]) v = double(float(v));  // the same numbers in both precisions
-  const Result exact = run<double>(Isa::plain, build, shapes, x, o);
+  const Result exact = run<double>(Context{Isa::plain}, build, shapes, x, o);
 
   double scale = 0;
   for (auto& g : exact.grads)
@@ -130,7 +166,7 @@ void op(const std::string& name, const Build& build, const std::vector<Shape>& s
       auto moved = x;
       for (size_t i = 0; i < x.size(); i++)
         for (size_t j = 0; j < x[i].size(); j++) moved[i][j] += h * direction[i][j] / length;
-      return run<double>(Isa::plain, build, shapes, moved, o).loss;
+      return run<double>(Context{Isa::plain}, build, shapes, moved, o).loss;
     };
     for (size_t i = 0; i < x.size(); i++)
       for (size_t j = 0; j < x[i].size(); j++) want += exact.grads[i][j] * direction[i][j] / length;
@@ -142,22 +178,36 @@ void op(const std::string& name, const Build& build, const std::vector<Shape>& s
     REQUIRE(std::fabs(got - want) <= o.gradient * std::max({1e-3, std::fabs(want), scale}));
   }
 
+  double top = 0;
+  for (auto& g : exact.grads)
+    for (double v : g) top = std::max(top, std::fabs(v));
+  auto agrees = [&](const Result& r) {
+    REQUIRE(apart(r.value, exact.value) <= o.agree);
+    for (size_t i = 0; i < x.size(); i++)
+      for (size_t j = 0; j < x[i].size(); j++) REQUIRE(std::fabs(r.grads[i][j] - exact.grads[i][j]) <= o.agree * (top > 0 ? top : 1));
+  };
   for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
     if (!supports(isa)) continue;
     CAPTURE(name_of(isa));
     set_thread_count(1);
-    const Result one = run<float>(isa, build, shapes, x, o);
-    REQUIRE(apart(one.value, exact.value) <= o.agree);
-    double top = 0;
-    for (auto& g : exact.grads)
-      for (double v : g) top = std::max(top, std::fabs(v));
-    for (size_t i = 0; i < x.size(); i++)
-      for (size_t j = 0; j < x[i].size(); j++) REQUIRE(std::fabs(one.grads[i][j] - exact.grads[i][j]) <= o.agree * (top > 0 ? top : 1));
+    const Result one = run<float>(Context{isa}, build, shapes, x, o);
+    agrees(one);
     for (int threads : {2, 3}) {
       set_thread_count(threads);
-      REQUIRE(run<float>(isa, build, shapes, x, o).bytes == one.bytes);
+      REQUIRE(run<float>(Context{isa}, build, shapes, x, o).bytes == one.bytes);
     }
     set_thread_count(0);
+  }
+
+  std::vector<unsigned char> bytes;
+  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
+    CAPTURE(int(order));
+    emulator::set_order(order);
+    const Result cuda = run<float>(Context{Isa::plain, Device::cuda}, build, shapes, x, o);
+    emulator::set_order(emulator::Order::ascending);
+    agrees(cuda);
+    if (bytes.empty()) bytes = cuda.bytes;
+    REQUIRE(cuda.bytes == bytes);
   }
 }
 

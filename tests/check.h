@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/tape.h"
+#include "ops/graph.h"
 
 namespace stflow::test {
 
@@ -23,8 +24,17 @@ struct Options {
 ///  1. has in float64 the gradient that central differences give along 8 random directions (scorched arena, so a
 ///     wrong keep() shows as NaN);
 ///  2. gives on every instruction set of this machine, in float32, the same values and gradients within `agree`;
-///  3. gives the same bytes with 1, 2 and 3 threads.
+///  3. gives the same bytes with 1, 2 and 3 threads;
+///  4. gives on the CUDA back end, emulated in all three orders of threads, the same values and gradients within `agree`, and the same
+///  bytes
+///     in each order.
 void op(const std::string& name, const Build& build, const std::vector<Shape>& shapes, const Options& options = {});
+
+/// A constant that the expression under test reads (an index, a time): where the tape's device can read it. Use it in a Build instead of
+/// tape.input(); the copy lives until the end of op().
+Var constant(Tape& tape, const Tensor& host);
+/// Likewise for a graph.
+const Graph& constant(const Tape& tape, const Graph& host);
 
 /// N(0, 1) numbers, the same for the same seed.
 std::vector<double> normal(size_t n, uint64_t seed);

@@ -21,8 +21,8 @@ TEST_CASE("edge_score: gradients, lifetimes, instruction sets") {
       const int64_t m2 = 2 * c.m;
       test::op(
           "edge_score",
-          [&](Tape&, const std::vector<Var>& in) {
-            return edge_score(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], graph, d);
+          [&](Tape& t, const std::vector<Var>& in) {
+            return edge_score(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], test::constant(t, graph), d);
           },
           {{c.n, c.heads, m2}, {c.n, c.heads, m2}, {c.n, m2}, {c.n, c.k, c.heads * c.width}, {m2, c.width}, {c.m}, {c.m}, {1, c.m}, {1}});
     }

@@ -17,7 +17,8 @@ TEST_CASE("neighbor_mix: gradients, lifetimes, instruction sets") {
     for (Dropout d : {Dropout{}, Dropout{0.3f, RandomKey(9, Stream::dropout, 3, 1), 2}}) {
       Graph graph;
       test::random_graph(graph, c.n, c.k);
-      test::op("neighbor_mix", [&](Tape&, const std::vector<Var>& in) { return neighbor_mix(in[0], in[1], in[2], graph, d); },
+      test::op("neighbor_mix",
+               [&](Tape& t, const std::vector<Var>& in) { return neighbor_mix(in[0], in[1], in[2], test::constant(t, graph), d); },
                {{c.n, c.k, c.heads}, {c.n, c.heads * c.value}, {c.n, c.k, c.heads * c.edge}});
     }
 }

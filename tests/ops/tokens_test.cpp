@@ -60,7 +60,7 @@ TEST_CASE("assemble_tokens: gradients, lifetimes, instruction sets") {
         "assemble_tokens",
         [&](Tape& tape, const std::vector<Var>& in) {
           Var cls = c.cls ? in[2] : Var{}, registers = c.registers ? in[3] : Var{};
-          return assemble_tokens(in[0], cls, registers, in[1], c.some ? tape.input(cells) : Var{}, c.cells);
+          return assemble_tokens(in[0], cls, registers, in[1], c.some ? test::constant(tape, cells) : Var{}, c.cells);
         },
         shapes);
   }
@@ -78,7 +78,8 @@ TEST_CASE("unmask_tokens: gradients, lifetimes, instruction sets") {
   } cases[] = {{2, 9, 2, 5}, {3, 16, 4, 70}, {1, 4, 4, 16}, {2, 4, 0, 3}};
   for (auto& c : cases) {
     Array order = permutations(c.images, c.cells, c.cells);
-    test::op("unmask_tokens", [&](Tape& tape, const std::vector<Var>& in) { return unmask_tokens(in[0], in[1], in[2], tape.input(order)); },
+    test::op("unmask_tokens",
+             [&](Tape& tape, const std::vector<Var>& in) { return unmask_tokens(in[0], in[1], in[2], test::constant(tape, order)); },
              {{c.images, 1 + c.visible, c.d}, {1, 1, c.d}, {1, c.cells, c.d}});
   }
 }

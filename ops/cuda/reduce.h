@@ -1,0 +1,49 @@
+// Sums and maxima over a warp or a block, always by the same tree.
+#pragma once
+#include "engine/cuda/cuda.h"
+
+namespace stflow {
+
+__device__ inline float warp_sum(float v) {
+  for (int m = kWarp / 2; m; m /= 2) v += __shfl_xor_sync(kAllLanes, v, m);
+  return v;
+}
+__device__ inline float warp_max(float v) {
+  for (int m = kWarp / 2; m; m /= 2) v = fmaxf(v, __shfl_xor_sync(kAllLanes, v, m));
+  return v;
+}
+
+/// Every thread of a one-dimensional block gets the sum of all their v. Reached by all threads.
+__device__ inline float block_sum(float v) {
+  float* partial = shared_array<float, kWarp, class BlockSum>();
+  const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
+  v = warp_sum(v);
+  if (lane == 0) partial[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  v = warp_sum(lane < warps ? partial[lane] : 0);
+  __syncthreads();  // partial may be used again
+  return v;
+}
+/// Likewise the largest.
+__device__ inline float block_max(float v) {
+  float* partial = shared_array<float, kWarp, class BlockMax>();
+  const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
+  v = warp_max(v);
+  if (lane == 0) partial[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  v = warp_max(lane < warps ? partial[lane] : -INFINITY);
+  __syncthreads();
+  return v;
+}
+
+/// to[i] += the sum of `pieces` rows of partial sums (pieces, n), row after row; launched over blocks_for(n, 256) blocks of 256.
+__global__ inline void add_partial_sums(const float* __restrict__ partial, int64_t stride, int64_t pieces, int64_t n,
+                                        float* __restrict__ to) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  float sum = to[i];
+  for (int64_t p = 0; p < pieces; p++) sum += partial[p * stride + i];
+  to[i] = sum;
+}
+
+}  // namespace stflow

@@ -31,17 +31,22 @@ struct Context {
   void* stream = nullptr;  // of the CUDA device; null is its default stream
 };
 
-/// The one place where a back end is chosen: calls f(tag).
-template <class F> void on(const Context& c, F f) {
-  if (c.device == Device::cuda) return f(Cuda{c.stream});
+/// Calls f(tag) with the tag of an instruction set: for what only the CPU back ends define.
+template <class F> void on_cpu([[maybe_unused]] Isa isa, F f) {
 #if defined(__x86_64__)
-  switch (c.isa) {
+  switch (isa) {
     case Isa::avx512: return f(Avx512{});
     case Isa::avx2: return f(Avx2{});
     case Isa::plain: break;
   }
 #endif
   f(Plain{});
+}
+
+/// The one place where a back end is chosen: calls f(tag).
+template <class F> void on(const Context& c, F f) {
+  if (c.device == Device::cuda) return f(Cuda{c.stream});
+  on_cpu(c.isa, f);
 }
 
 }  // namespace stflow

@@ -46,7 +46,7 @@ void Product::operator()(const double* a, int64_t lda, int64_t m, const double* 
   auto* packed = static_cast<double*>(packed_.data());
   Epilogue<double> epilogue;
   epilogue.accumulate = add;
-  on(context_, [&](auto isa) {
+  on_cpu(context_.isa, [&](auto isa) {
     pack_weights(isa, b, ldb, !transposed, n, k, packed);
     gemm(isa, a, lda, m, static_cast<const double*>(packed), n, k, c, ldc, epilogue);
   });

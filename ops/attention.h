@@ -10,11 +10,12 @@ namespace stflow {
 Var attention(Var qkv, int heads);
 
 constexpr int64_t kQueryTile = 64, kKeyTile = 128;
+constexpr int64_t kCudaHeadDim = 128;  // the widest head of the CUDA kernels, which keep a tile of heads in shared memory
 
 /// `sums` (images, heads, tokens) receives the logarithm of each row's sum of exponentials, null when nobody needs it.
-/// `scratch`: attention_pieces() times attention_scratch() numbers.
+/// `scratch`: attention_pieces() times attention_scratch() numbers; on CUDA none.
 template <class B> void attention_forward(B, Tensor qkv, int heads, Tensor out, Tensor sums, void* scratch);
-/// Adds into dqkv; `scratch` likewise with backward = true.
+/// Adds into dqkv; `scratch` likewise with backward = true; on CUDA as many numbers as `sums` has.
 template <class B> void attention_backward(B, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch);
 
 /// Pieces into which the (image, head) pairs are cut, each with a scratch of its own: depends on the shape only.

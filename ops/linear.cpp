@@ -26,7 +26,7 @@ struct Linear final : Op {
   void forward(const Call& c) const override {
     on(c.context, [&](auto b) {
       if (!c.prepared) linear_pack(b, c.in[1], c.scratch);
-      linear_forward(b, c.in[0], c.in[2], activation, c.prepared ? c.prepared : c.scratch, c.out, c.saved);
+      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, c.prepared ? c.prepared : c.scratch, c.out, c.saved);
     });
   }
   void backward(const Call& c) const override {
@@ -35,19 +35,22 @@ struct Linear final : Op {
   }
   unsigned keep() const override { return kInputs; }
   size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
-  size_t prepared_bytes(const Call& c) const override { return constant ? linear_packed_bytes(c.in[1]) : 0; }
+  size_t prepared_bytes(const Call& c) const override { return constant ? linear_packed_bytes(c.context.device, c.in[1]) : 0; }
   size_t scratch_bytes(const Call& c, bool backward) const override {
-    if (backward) return linear_scratch_bytes(c.in[0], c.in[1]);
-    return constant && !c.training ? 0 : linear_packed_bytes(c.in[1]);
+    if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
+    return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 };
 
 }  // namespace
 
-// What scratch holds backward: the weight packed for dx, then the partial sums of dweight and dbias.
-size_t linear_packed_bytes(const Tensor& w) { return size_t(packed_elements(w.shape[0], w.shape[1])) * bytes_of(w.type); }
-size_t linear_scratch_bytes(const Tensor& x, const Tensor& w) {
+size_t linear_packed_bytes(Device device, const Tensor& w) {
+  return device == Device::cuda ? 0 : size_t(packed_elements(w.shape[0], w.shape[1])) * bytes_of(w.type);
+}
+// What scratch holds backward: the weight packed for dx, then the partial sums of dweight and dbias; on CUDA those of dbias.
+size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
   const int64_t out = w.shape[0], in = w.shape[1];
+  if (device == Device::cuda) return size_t(linear_bias_pieces(x.rows()) * out) * bytes_of(w.type);
   return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) +
          size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
 }

@@ -6,17 +6,20 @@ namespace stflow {
 /// y = activation(x W^T + b): x (..., in), weight (out, in) as PyTorch keeps it, bias (out) or missing, y (..., out).
 Var linear(Var x, Var weight, Var bias, Activation activation = Activation::none);
 
-/// Packs `weight` into `packed` (linear_packed_bytes) for linear_forward.
+/// Packs `weight` into `packed` (linear_packed_bytes) for linear_forward; CUDA reads the weight itself and packs nothing.
 template <class B> void linear_pack(B, Tensor weight, void* packed);
 /// `pre` receives what the activation is applied to, unless null.
-template <class B> void linear_forward(B, Tensor x, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre);
+template <class B>
+void linear_forward(B, Tensor x, Tensor weight, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre);
 /// Adds into dx, dweight, dbias (each may be absent). Where there is an activation, dy becomes the gradient of `pre` in place.
 /// `scratch` holds linear_scratch_bytes.
 template <class B>
 void linear_backward(B, Tensor x, Tensor weight, Activation activation, const void* pre, Tensor dy, Tensor dx, Tensor dweight, Tensor dbias,
                      void* scratch);
 
-size_t linear_packed_bytes(const Tensor& weight);
-size_t linear_scratch_bytes(const Tensor& x, const Tensor& weight);
+size_t linear_packed_bytes(Device, const Tensor& weight);
+size_t linear_scratch_bytes(Device, const Tensor& x, const Tensor& weight);
+/// Pieces of rows into which CUDA cuts the gradient of the bias: depends on the shape only, so the order of addition is fixed.
+constexpr int64_t linear_bias_pieces(int64_t rows) { return rows < 64 ? 1 : rows < 8192 ? (rows + 63) / 64 : 128; }
 
 }  // namespace stflow

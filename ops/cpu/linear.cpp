@@ -26,7 +26,8 @@ template <> void linear_pack(ThisIsa b, Tensor weight, void* packed) {
   });
 }
 
-template <> void linear_forward(ThisIsa b, Tensor x, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre) {
+template <>
+void linear_forward(ThisIsa b, Tensor x, Tensor /*weight*/, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     const Epilogue<T> epilogue{bias.as<const T>(), static_cast<T*>(pre), activation, false};

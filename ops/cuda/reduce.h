@@ -37,8 +37,8 @@ __device__ inline float block_max(float v) {
 }
 
 /// to[i] += the sum of `pieces` rows of partial sums (pieces, n), row after row; launched over blocks_for(n, 256) blocks of 256.
-__global__ inline void add_partial_sums(const float* __restrict__ partial, int64_t stride, int64_t pieces, int64_t n,
-                                        float* __restrict__ to) {
+[[maybe_unused]] static __global__ void add_partial_sums(const float* __restrict__ partial, int64_t stride, int64_t pieces, int64_t n,
+                                                         float* __restrict__ to) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   float sum = to[i];

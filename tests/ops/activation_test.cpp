@@ -22,7 +22,7 @@ double worst(Isa isa, Activation a, bool derivative, double low, double high) {
   constexpr int64_t n = 200'003;
   Array x({n}, DType::f32), y({n}, DType::f32), one({n}, DType::f32);
   for (int64_t i = 0; i < n; i++) x.as<float>()[i] = float(low + (high - low) * double(i) / double(n - 1)), one.as<float>()[i] = 1;
-  on(Context{isa}, [&](auto b) {
+  on_cpu(isa, [&](auto b) {
     if (derivative) activation_backward(b, a, x, one, y);
     else activation_forward(b, a, x, y);
   });
@@ -66,8 +66,8 @@ TEST_CASE("activation: huge arguments stay finite, infinity and NaN are seen") {
       if (!supports(isa)) continue;
       INFO(std::string(name_of(isa)));
       for (int i = 0; i < 4; i++) slope.as<float>()[i] = 0;
-      on(Context{isa}, [&](auto b) { activation_forward(b, a, x, y); });
-      on(Context{isa}, [&](auto b) { activation_backward(b, a, x, one, slope); });
+      on_cpu(isa, [&](auto b) { activation_forward(b, a, x, y); });
+      on_cpu(isa, [&](auto b) { activation_backward(b, a, x, one, slope); });
       const float *v = y.as<float>(), *d = slope.as<float>();
       CHECK(std::fabs(v[0]) < 10);
       CHECK(v[1] == 3e38f);

@@ -12,7 +12,8 @@ TEST_CASE("attention: gradients, lifetimes, instruction sets") {
   struct {
     Shape qkv;
     int heads;
-  } cases[] = {{{1, 1, 3}, 1}, {{2, 5, 24}, 2}, {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1}};
+  } cases[] = {{{1, 1, 3}, 1},       {{2, 5, 24}, 2},          {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1},
+               {{1, 70, 3 * 64}, 1}, {{1, 9, 3 * 2 * 100}, 2}, {{0, 4, 6}, 1},          {{2, 0, 6}, 1}};
   for (auto& c : cases) test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads); }, {c.qkv});
 }
 
@@ -48,4 +49,23 @@ TEST_CASE("attention: equals the formula, also for scores that overflow a bare e
         }
     CHECK(worst < 1e-12);
   }
+}
+
+TEST_CASE("attention: CUDA kernels take scores that overflow a bare exponential, and refuse heads that do not fit") {
+  auto run = [](Device device, int64_t tokens, int64_t n) {
+    Array qkv({1, tokens, 3 * n}, DType::f32), there(qkv.tensor().shape, DType::f32, device), out({1, tokens, n}, DType::f32);
+    const auto x = test::normal(size_t(qkv.tensor().size()), 3);
+    for (size_t i = 0; i < x.size(); i++) qkv.as<float>()[i] = float(60 * x[i]);
+    copy(device, there.tensor().data, Device::cpu, qkv.tensor().data, qkv.tensor().bytes());
+    Tape tape(Context{Isa::plain, device});
+    const Var y = attention(tape.input(there), 1);
+    Storage arena(0, device);
+    tape.plan(false);
+    tape.bind(arena, ParameterSet());
+    tape.forward();
+    copy(Device::cpu, out.tensor().data, device, tape.value(y).data, out.tensor().bytes());
+    return out;
+  };
+  CHECK(test::relative(run(Device::cuda, 150, 5), run(Device::cpu, 150, 5)) < 1e-3);  // float32 scores of thousands
+  CHECK_THROWS_AS(run(Device::cuda, 2, kCudaHeadDim + 1), Error);
 }

@@ -27,7 +27,7 @@ template <class T> void check_product(Isa isa, int64_t m, int64_t n, int64_t k, 
              bias = numbers<T>(n, 4);
   Storage packed(size_t(packed_elements(n, k)) * sizeof(T));
   auto one = before, many = before;
-  on(Context{isa}, [&](auto b) {
+  on_cpu(isa, [&](auto b) {
     pack_weights(b, w.data(), ldw, transposed, n, k, static_cast<T*>(packed.data()));
     gemm_rows(b, a.data(), lda, m, static_cast<const T*>(packed.data()), n, k, one.data(), ldc, accumulate);
     gemm(b, a.data(), lda, m, static_cast<const T*>(packed.data()), n, k, many.data(), ldc,
@@ -80,8 +80,8 @@ TEST_CASE("gemm: the gradient of a weight over many rows, same bytes at any numb
         set_thread_count(threads);
         auto c = numbers<float>(m * n + m, 3);
         const auto before = c;
-        on(Context{isa},
-           [&](auto b) { gemm_transposed(b, a.data(), m, x.data(), n, rows, m, n, c.data(), n, c.data() + m * n, scratch.data()); });
+        on_cpu(isa,
+               [&](auto b) { gemm_transposed(b, a.data(), m, x.data(), n, rows, m, n, c.data(), n, c.data() + m * n, scratch.data()); });
         if (threads > 1) {
           CHECK(std::memcmp(c.data(), first.data(), c.size() * sizeof(float)) == 0);
           continue;

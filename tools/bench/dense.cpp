@@ -36,7 +36,7 @@ JsonOut gemm_row(const char* name, int64_t m, int64_t n, int64_t k, double secon
   Array a({m, k}, DType::f32), w({n, k}, DType::f32), c({m, n}, DType::f32), packed({packed_elements(n, k)}, DType::f32);
   fill(a), fill(w);
   JsonOut row{{"name", name}, {"shape", {m, n, k}}};
-  on(Context{}, [&](auto isa) {
+  on_cpu(best_isa(), [&](auto isa) {
     pack_weights(isa, w.as<float>(), k, false, n, k, packed.as<float>());
     row.update(time_runs(seconds, [&] { gemm(isa, a.as<float>(), k, m, packed.as<float>(), n, k, c.as<float>(), n, Epilogue<float>{}); }));
   });
@@ -56,7 +56,7 @@ JsonOut measure_peak(double seconds) {
     flops = 0;
     std::vector<double> each(size_t(threads), 0.0);
     parallel_for(threads, 1, [&](int64_t i, int64_t) {
-      on(Context{}, [&](auto isa) { each[size_t(i)] = fma_probe(isa, rounds, &sinks[size_t(i) * 64]); });
+      on_cpu(best_isa(), [&](auto isa) { each[size_t(i)] = fma_probe(isa, rounds, &sinks[size_t(i) * 64]); });
     });
     for (const double f : each) flops += f;
   });

@@ -1,0 +1,37 @@
+// Floor at 10,000 x 128 on an H100 (3.0 TB/s): forward reads x and writes y, 10.2 MB, 3.4 us; backward reads x, dy, dx and writes dx,
+// 20.5 MB, 6.8 us. linear() applies its activation itself.
+#include "ops/activation.h"
+
+#include "ops/cuda/activate.h"
+
+namespace stflow {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+__global__ void forward_kernel(Activation kind, const float* __restrict__ x, float* __restrict__ y, int64_t n) {
+  const int64_t i = element();
+  if (i < n) y[i] = activate(kind, x[i]);
+}
+
+__global__ void backward_kernel(Activation kind, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
+                                int64_t n) {
+  const int64_t i = element();
+  if (i < n) dx[i] = fmaf(activation_slope(kind, x[i]), dy[i], dx[i]);
+}
+
+}  // namespace
+
+template <> void activation_forward(Cuda on, Activation kind, Tensor x, Tensor y) {
+  launch("activation_forward", forward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, kind, x.as<float>(),
+         y.as<float>(), x.size());
+}
+
+template <> void activation_backward(Cuda on, Activation kind, Tensor x, Tensor dy, Tensor dx) {
+  launch("activation_backward", backward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, kind, x.as<float>(),
+         dy.as<float>(), dx.as<float>(), x.size());
+}
+
+}  // namespace stflow

@@ -1,0 +1,40 @@
+// Floor at 10,000 x 128 on an H100 (3.0 TB/s): forward 10.2 MB, 3.4 us. Backward walks the whole index in each column, so that rows that
+// come twice are added in the index' order: no model takes a gradient through it.
+#include "ops/gather.h"
+
+#include "engine/cuda/cuda.h"
+
+namespace stflow {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+__global__ void forward_kernel(const float* __restrict__ x, const int* __restrict__ index, float* __restrict__ y, int64_t size, int64_t n) {
+  const int64_t i = element();
+  if (i < size) y[i] = x[int64_t(index[i / n]) * n + i % n];
+}
+
+__global__ void backward_kernel(const int* __restrict__ index, const float* __restrict__ dy, float* __restrict__ dx, int64_t rows,
+                                int64_t n) {
+  const int64_t i = element();
+  for (int64_t r = 0; i < n && r < rows; r++) dx[int64_t(index[r]) * n + i] += dy[r * n + i];
+}
+
+}  // namespace
+
+template <> void gather_forward(Cuda on, Tensor x, Tensor index, Tensor y) {
+  if (y.size() == 0) return;
+  launch("gather_forward", forward_kernel, {blocks_for(y.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), index.as<int32_t>(),
+         y.as<float>(), y.size(), y.size() / y.shape[0]);
+}
+
+template <> void gather_backward(Cuda on, Tensor index, Tensor dy, Tensor dx) {
+  if (dy.size() == 0) return;
+  const int64_t n = dy.size() / dy.shape[0];
+  launch("gather_backward", backward_kernel, {blocks_for(n, kThreads), kThreads, 0, stream_of(on)}, index.as<int32_t>(), dy.as<float>(),
+         dx.as<float>(), dy.shape[0], n);
+}
+
+}  // namespace stflow

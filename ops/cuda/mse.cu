@@ -1,0 +1,62 @@
+// Floor at 10,000 x 50 on an H100 (3.0 TB/s): forward reads two arrays, 4 MB, 1.3 us; backward reads three and writes one, 8 MB, 2.7 us.
+#include "ops/mse.h"
+
+#include "engine/cuda/cuda.h"
+
+namespace stflow {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+// A block sums kMseGrain squares in float64; threads in turn, then a fixed tree.
+__global__ void partial_kernel(const float* __restrict__ x, const float* __restrict__ target, double* __restrict__ partial, int64_t n) {
+  double* sums = shared_array<double, kThreads, class Squares>();
+  const int64_t begin = int64_t(blockIdx.x) * kMseGrain, end = min(begin + kMseGrain, n);
+  double sum = 0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
+    const double d = double(x[i] - target[i]);
+    sum += d * d;
+  }
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  for (unsigned half = kThreads / 2; half; half /= 2) {
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
+}
+
+__global__ void total_kernel(const double* __restrict__ partial, int64_t pieces, double divisor, float* __restrict__ y) {
+  if (threadIdx.x > 0) return;
+  double total = 0;
+  for (int64_t p = 0; p < pieces; p++) total += partial[p];
+  *y = float(total / divisor);
+}
+
+__global__ void backward_kernel(const float* __restrict__ x, const float* __restrict__ target, const float* __restrict__ dy, float divisor,
+                                float* __restrict__ dx, float* __restrict__ dtarget, int64_t n) {
+  const int64_t i = element();
+  if (i >= n) return;
+  const float d = (x[i] - target[i]) * (2 * *dy / divisor);
+  if (dx) dx[i] += d;
+  if (dtarget) dtarget[i] -= d;
+}
+
+int64_t divisor_of(Reduction reduction, const Tensor& x) { return reduction == Reduction::mean ? x.size() : 1; }
+
+}  // namespace
+
+template <> void mse_forward(Cuda on, Tensor x, Tensor target, Reduction reduction, Tensor y, double* scratch) {
+  const unsigned pieces = blocks_for(x.size(), kMseGrain);
+  launch("mse_partial", partial_kernel, {pieces, kThreads, 0, stream_of(on)}, x.as<float>(), target.as<float>(), scratch, x.size());
+  launch("mse_total", total_kernel, {1, kWarp, 0, stream_of(on)}, scratch, pieces, double(divisor_of(reduction, x)), y.as<float>());
+}
+
+template <> void mse_backward(Cuda on, Tensor x, Tensor target, Reduction reduction, Tensor dy, Tensor dx, Tensor dtarget) {
+  launch("mse_backward", backward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), target.as<float>(),
+         dy.as<float>(), float(divisor_of(reduction, x)), dx.as<float>(), dtarget.as<float>(), x.size());
+}
+
+}  // namespace stflow

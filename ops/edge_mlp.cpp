@@ -30,14 +30,18 @@ struct EdgeMlpOp final : Op {
     on(c.context, [&](auto b) { edge_mlp_backward(b, arguments(c), c.dout, d, c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
-  size_t scratch_bytes(const Call& c, bool backward) const override { return edge_mlp_scratch(arguments(c), backward); }
+  size_t scratch_bytes(const Call& c, bool backward) const override { return edge_mlp_scratch(c.context.device, arguments(c), backward); }
 };
 
 }  // namespace
 
 // The packed weight (in backward its transpose), then for each piece the rows of a group (hidden and output; in backward both gradients,
 // the hidden rows and these packed) and the sums.
-size_t edge_mlp_scratch(const EdgeMlp& a, bool backward) {
+size_t edge_mlp_scratch(Device device, const EdgeMlp& a, bool backward) {
+  if (device == Device::cuda) {  // the rows of a group: hidden and output; in backward the hidden rows' gradient too, and the partial sums
+    const int64_t m = a.half(), e = a.outputs(), rows = kCudaEdges * a.frames(), sums = 10 * m > e ? 10 * m : e;
+    return size_t(backward ? rows * (2 * m + e) + kCudaEdgePieces * sums : rows * (m + e)) * bytes_of(a.fc2_weight.type);
+  }
   const int64_t packed = backward ? packed_elements(a.half(), a.outputs()) : packed_elements(a.outputs(), a.half());
   const int64_t piece = backward ? 4 * kEdgeGroup + a.partial() : 2 * kEdgeGroup;
   const size_t number = bytes_of(a.fc2_weight.type);

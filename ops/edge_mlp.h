@@ -13,6 +13,9 @@ Var edge_mlp(Var frames, Var fc1_weight, Var fc1_bias, Var norm_weight, Var norm
 /// Most numbers in the rows of a group of edges, so that they stay in the cache.
 inline constexpr int64_t kEdgeGroup = 16384;
 
+/// On CUDA: edges that pass through together, and the pieces into which the sums of their weight gradients are cut.
+inline constexpr int64_t kCudaEdges = 8192, kCudaEdgePieces = 256;
+
 struct EdgeMlp {
   EdgeHidden hidden;
   Tensor fc2_weight, fc2_bias;
@@ -43,6 +46,6 @@ template <class B> void edge_mlp_forward(B, const EdgeMlp& a, Tensor y, void* sc
 /// Adds into the gradients.
 template <class B> void edge_mlp_backward(B, const EdgeMlp& a, Tensor dy, const EdgeMlpGrads& d, void* scratch);
 
-size_t edge_mlp_scratch(const EdgeMlp& a, bool backward);
+size_t edge_mlp_scratch(Device device, const EdgeMlp& a, bool backward);
 
 }  // namespace stflow

@@ -35,7 +35,8 @@ struct EdgeScoreOp final : Op {
   unsigned keep() const override { return kInputs; }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const EdgeScore a = arguments(c);
-    return backward ? size_t(a.rows() * 2 * a.half() + a.pieces() * a.partial()) * bytes_of(c.out.type) : 0;
+    const int64_t sums = c.context.device == Device::cuda ? kCudaScorePieces * (a.half() + 1) : a.pieces() * a.partial();
+    return backward ? size_t(a.rows() * 2 * a.half() + sums) * bytes_of(c.out.type) : 0;
   }
 };
 

@@ -16,6 +16,9 @@ Var edge_score(Var query, Var key, Var gene, Var edge, Var edge_weight, Var norm
 /// Widest hidden layer (2m) and largest We (2m x D): they are kept on the stack.
 inline constexpr int64_t kScoreWidth = 1024, kScoreWeight = 64 * 1024;
 
+/// On CUDA: pieces into which the sums of the norm's and fc2's gradients are cut.
+inline constexpr int64_t kCudaScorePieces = 512;
+
 struct EdgeScore {
   Tensor query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias;
   const Graph* graph = nullptr;
@@ -35,7 +38,7 @@ struct EdgeScoreGrads {
 };
 
 template <class B> void edge_score_forward(B, const EdgeScore& a, Tensor y);
-/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial().
+/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial(); on CUDA kCudaScorePieces x (m + 1).
 template <class B> void edge_score_backward(B, const EdgeScore& a, Tensor dy, const EdgeScoreGrads& d, void* scratch);
 
 }  // namespace stflow

@@ -6,9 +6,8 @@ namespace stflow {
 
 Parameter ParameterSet::add(const std::string& name, Shape shape, Init init, int64_t fan_in) {
   check(!find(name), "parameter {} declared twice", name);
-  constexpr int64_t kStep = 16;  // elements: every parameter starts on a 64-byte line
   Parameter p{name, shape, type_, init, fan_in, size_, shape.rank >= 2, true};
-  size_ += (shape.size() + kStep - 1) / kStep * kStep;
+  size_ += (shape.size() + kAlignment - 1) / kAlignment * kAlignment;
   list_.push_back(p);
   return p;
 }
@@ -35,7 +34,7 @@ void ParameterSet::allocate(uint64_t seed) {
   uint32_t number = 0;
   for (const auto& p : list_) {
     RandomKey key(seed, Stream::init, number++);
-    Tensor v = value(p);
+    const Tensor v = value(p);
     for (int64_t i = 0; i < v.size(); i++) {
       Philox4 r = key.draw(uint64_t(i));
       double x = 0;
@@ -57,6 +56,10 @@ void ParameterSet::allocate(uint64_t seed) {
       by_type(type_, [&](auto zero) { v.as<decltype(zero)>()[i] = decltype(zero)(float(x)); });
     }
   }
+  if (device_ == Device::cpu) return;
+  Array there({size_}, type_, device_);
+  copy(device_, there.tensor().data, Device::cpu, values_.tensor().data, values_.tensor().bytes());
+  values_ = std::move(there), grads_ = Array({size_ + 1}, type_, device_);
 }
 
 }  // namespace stflow

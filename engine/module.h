@@ -34,7 +34,9 @@ struct Parameter {
 /// Owns every parameter of a model. Layers declare theirs in their constructors; allocate() then makes the memory.
 class ParameterSet {
  public:
-  explicit ParameterSet(DType type = DType::f32) : type_(type) {}
+  /// Every parameter starts at a multiple of so many elements: on a 64-byte line.
+  static constexpr int64_t kAlignment = 16;
+  explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu) : type_(type), device_(device) {}
   /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
   Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
   /// Makes values (initialised from `seed`, the same at any thread count) and gradients.
@@ -45,6 +47,7 @@ class ParameterSet {
   [[nodiscard]] int64_t size() const { return size_; }  // elements, alignment gaps included
   [[nodiscard]] int64_t parameters() const;             // elements the model has
   [[nodiscard]] DType type() const { return type_; }
+  [[nodiscard]] Device device() const { return device_; }  // whose memory the flat arrays are
   [[nodiscard]] const Tensor& values() const { return values_.tensor(); }
   [[nodiscard]] const Tensor& grads() const { return grads_.tensor(); }  // size() + 1
   /// The view of p in a flat array of this set's layout.
@@ -56,6 +59,7 @@ class ParameterSet {
   std::vector<Parameter> list_;
   int64_t size_ = 0;
   DType type_;
+  Device device_;
   Array values_, grads_;
 };
 

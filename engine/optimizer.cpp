@@ -16,13 +16,23 @@ double Schedule::factor(int64_t step) const {
 double ema_decay_at(double decay, int64_t step) { return std::min(decay, double(step) / double(step + 10)); }
 
 void OptimizerState::allocate(const ParameterSet& params, bool with_ema) {
-  m = Array({params.size()}, params.type());
-  v = Array({params.size()}, params.type());
-  ema = Array();
+  const Device device = params.device();
+  m = Array({params.size()}, params.type(), device);
+  v = Array({params.size()}, params.type(), device);
+  ema = Array(), decays = Array();
   step = 0;
+  if (device != Device::cpu) {
+    device_sums = Storage(0, device);
+    Array runs({params.size() / ParameterSet::kAlignment}, DType::i32);
+    for (const Parameter& p : params.all())
+      for (int64_t i = p.offset; p.decays && i < p.offset + p.shape.size(); i += ParameterSet::kAlignment)
+        runs.as<int32_t>()[i / ParameterSet::kAlignment] = 1;
+    decays = Array(runs.tensor().shape, DType::i32, device);
+    copy(device, decays.tensor().data, Device::cpu, runs.tensor().data, runs.tensor().bytes());
+  }
   if (!with_ema) return;
-  ema = Array({params.size()}, params.type());
-  std::memcpy(ema.tensor().data, params.values().data, params.values().bytes());
+  ema = Array({params.size()}, params.type(), device);
+  copy(device, ema.tensor().data, device, params.values().data, params.values().bytes());
 }
 
 }  // namespace stflow

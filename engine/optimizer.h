@@ -35,7 +35,9 @@ struct OptimizerState {
   Array m, v;
   Array ema;                        // empty unless allocated with one
   int64_t step = 0;                 // updates done
+  Array decays;                     // of a device: 1 for each run of 16 elements whose parameter decays, i32
   std::vector<double> square_sums;  // memory of adamw_step(), no state
+  Storage device_sums;              // likewise, of a device
 
   /// Zero moments; the running mean starts at the parameters' values, which must be allocated. Forgets what was there.
   void allocate(const ParameterSet& params, bool with_ema);

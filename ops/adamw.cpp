@@ -5,15 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "engine/threads.h"
-
 namespace stflow {
 namespace {
-
-Tensor part(const Tensor& t, int64_t begin, int64_t n) {
-  if (!t.data) return {};
-  return {static_cast<char*>(t.data) + size_t(begin) * bytes_of(t.type), {n}, t.type};
-}
 
 /// Adds neighbours until one number is left: an order that depends on the count alone.
 double tree_sum(std::vector<double>& x) {
@@ -27,10 +20,10 @@ double tree_sum(std::vector<double>& x) {
 double adamw_step(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count,
                   OptimizerState& state) {
   check(state.m.tensor().size() == params.size(), "adamw: state of {} elements for {}", state.m.tensor().size(), params.size());
-  const Tensor grads = part(params.grads(), 0, params.size());
+  const Tensor grads{params.grads().data, {params.size()}, params.type()};
   std::vector<double>& partial = state.square_sums;
   partial.resize(size_t((params.size() + kSquarePiece - 1) / kSquarePiece));
-  on(context, [&](auto b) { square_sums(b, grads, partial.data()); });
+  on(context, [&](auto b) { square_sums(b, grads, partial.data(), state.device_sums); });
   const double norm = count > 0 ? std::sqrt(tree_sum(partial)) / count : std::numeric_limits<double>::quiet_NaN();
   if (!std::isfinite(norm)) return norm;
 
@@ -41,17 +34,8 @@ double adamw_step(const Context& context, const ParameterSet& params, const Adam
   s.rate = lr / (1 - std::pow(o.beta1, t));
   s.root = 1 / std::sqrt(1 - std::pow(o.beta2, t));
   s.ema = 1 - ema_decay_at(o.ema_decay, state.step);
-  const auto& all = params.all();
-  parallel_for(int64_t(all.size()), 1, [&](int64_t i, int64_t) {
-    const Parameter& p = all[size_t(i)];
-    const int64_t n = p.shape.size();
-    AdamwStep own = s;
-    own.decay = p.decays ? lr * o.weight_decay : 0;
-    on(context, [&](auto b) {
-      adamw_update(b, own, part(grads, p.offset, n), part(params.values(), p.offset, n), part(state.m, p.offset, n),
-                   part(state.v, p.offset, n), part(state.ema, p.offset, n));
-    });
-  });
+  s.decay = lr * o.weight_decay;
+  on(context, [&](auto b) { adamw_update(b, s, params, state); });
   return norm;
 }
 

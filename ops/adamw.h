@@ -21,15 +21,15 @@ struct AdamwStep {
   double beta1, beta2;
   double rate;        // lr / (1 - b1^t)
   double root;        // 1 / sqrt(1 - b2^t)
-  double eps, decay;  // decay = lr * weight_decay
+  double eps, decay;  // decay = lr * weight_decay, where a parameter decays
   double ema;         // 1 - d; unused without a running mean
 };
 
 /// Numbers per piece of a sum of squares.
 inline constexpr int64_t kSquarePiece = 8192;
-/// partial[i] = sum of x^2 over the i-th piece, in float64.
-template <class B> void square_sums(B, Tensor x, double* partial);
-/// The update of equally long 1-D tensors; ema may be absent.
-template <class B> void adamw_update(B, const AdamwStep& s, Tensor grad, Tensor w, Tensor m, Tensor v, Tensor ema);
+/// partial[i] = sum of x^2 over the i-th piece, in float64; `partial` is the host's, `memory` the device's.
+template <class B> void square_sums(B, Tensor x, double* partial, Storage& memory);
+/// Updates every parameter and its state.
+template <class B> void adamw_update(B, const AdamwStep& s, const ParameterSet& params, OptimizerState& state);
 
 }  // namespace stflow

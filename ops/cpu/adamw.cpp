@@ -33,7 +33,7 @@ template <class T> STFLOW_INLINE double squares(const T* x, int64_t n) {
 
 }  // namespace
 
-template <> void square_sums(ThisIsa, Tensor x, double* partial) {
+template <> void square_sums(ThisIsa, Tensor x, double* partial, Storage&) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(x.size(), kSquarePiece,
@@ -41,10 +41,18 @@ template <> void square_sums(ThisIsa, Tensor x, double* partial) {
   });
 }
 
-template <> void adamw_update(ThisIsa, const AdamwStep& s, Tensor grad, Tensor w, Tensor m, Tensor v, Tensor ema) {
-  by_type(w.type, [&](auto zero) {
+template <> void adamw_update(ThisIsa, const AdamwStep& s, const ParameterSet& params, OptimizerState& state) {
+  by_type(params.type(), [&](auto zero) {
     using T = decltype(zero);
-    update<T>(s, grad.as<T>(), w.as<T>(), m.as<T>(), v.as<T>(), ema.as<T>(), w.size());
+    const auto& all = params.all();
+    parallel_for(int64_t(all.size()), 1, [&](int64_t i, int64_t) {
+      const Parameter& p = all[size_t(i)];
+      AdamwStep own = s;
+      if (!p.decays) own.decay = 0;
+      T* ema = state.has_ema() ? state.ema.as<T>() + p.offset : nullptr;
+      update<T>(own, params.grads().as<T>() + p.offset, params.values().as<T>() + p.offset, state.m.as<T>() + p.offset,
+                state.v.as<T>() + p.offset, ema, p.shape.size());
+    });
   });
 }
 

@@ -52,7 +52,7 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
   ~Tape();
 
-  /// A value that the caller owns. With grad.data, backward adds its gradient there.
+  /// A value that the caller owns, in the memory of the context's device. With grad.data, backward adds its gradient there.
   Var input(Tensor value, Tensor grad = {});
   /// A parameter; its gradient goes to the array given to bind().
   Var param(const Parameter& p);
@@ -66,8 +66,8 @@ class Tape {
   /// Lays out the arena and returns its bytes. Nothing is touched. `keep_all` gives every value a place of its own
   /// (for reading intermediate values). Only ancestors of nothing are dropped: every node is computed.
   size_t plan(bool training, bool keep_all = false);
-  /// Points every node into the arena (grown when too small; `params` gives values, `grads` has the layout of
-  /// ParameterSet::grads or is empty for inference) and, for inference, lets ops prepare.
+  /// Points every node into the arena (of the context's device, grown when too small; `params`, there too, gives values, `grads` has the
+  /// layout of ParameterSet::grads or is empty for inference) and, for inference, lets ops prepare.
   void bind(Storage& arena, const ParameterSet& params, Tensor grads = {});
   void forward();
   /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters.

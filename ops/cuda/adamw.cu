@@ -2,7 +2,7 @@
 // weights and two moments and writes three, 36 MB, 12 us. The norm comes to the host in between, which decides whether there is a step.
 #include "ops/adamw.h"
 
-#include "engine/cuda/cuda.h"
+#include "ops/cuda/reduce.h"
 
 namespace stflow {
 namespace {
@@ -11,17 +11,11 @@ constexpr unsigned kThreads = 256;
 
 // A block sums a piece: threads in turn, then a fixed tree.
 __global__ void squares_kernel(const float* __restrict__ x, int64_t n, double* __restrict__ partial) {
-  double* sums = shared_array<double, kThreads, class Squares>();
   const int64_t begin = int64_t(blockIdx.x) * kSquarePiece, end = min(begin + kSquarePiece, n);
   double sum = 0;
   for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) sum += double(x[i]) * double(x[i]);
-  sums[threadIdx.x] = sum;
-  __syncthreads();
-  for (unsigned half = kThreads / 2; half; half /= 2) {
-    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    __syncthreads();
-  }
-  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 /// AdamwStep in float, as the CPU kernel rounds it.

@@ -1,4 +1,4 @@
-// Floor at 10,000 spots, 8 neighbours, 4 heads, D = 32, 2m = 128 on an H100: forward 2.6 GFLOP and 10 million exponentials; it reads query
+// Floor at 10,000 spots, 8 neighbours, 4 heads, D = 32, 2m = 128 on an H100: forward 2.6 GFLOP and 20 million exponentials; it reads query
 // and key (20 MB each, their gathers fit the second cache), gene (5 MB) and edge (41 MB) and writes the scores: 90 MB, 30 us at 3.0 TB/s.
 // Backward writes the hidden layer's gradient once (164 MB) and reads it four times: 0.3 ms.
 #include "ops/edge_score.h"

@@ -4,7 +4,7 @@
 
 namespace stflow {
 
-__device__ inline float warp_sum(float v) {
+template <class T> __device__ T warp_sum(T v) {
   for (int m = kWarp / 2; m; m /= 2) v += __shfl_xor_sync(kAllLanes, v, m);
   return v;
 }
@@ -13,14 +13,14 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
-/// Every thread of a one-dimensional block gets the sum of all their v. Reached by all threads.
-__device__ inline float block_sum(float v) {
-  float* partial = shared_array<float, kWarp, class BlockSum>();
+/// Every thread of a one-dimensional block gets the sum of all their v, float or double. Reached by all threads.
+template <class T> __device__ T block_sum(T v) {
+  T* partial = shared_array<T, kWarp, class BlockSum>();
   const int lane = int(threadIdx.x) % kWarp, warps = int(blockDim.x) / kWarp;
   v = warp_sum(v);
   if (lane == 0) partial[threadIdx.x / kWarp] = v;
   __syncthreads();
-  v = warp_sum(lane < warps ? partial[lane] : 0);
+  v = warp_sum(lane < warps ? partial[lane] : T(0));
   __syncthreads();  // partial may be used again
   return v;
 }

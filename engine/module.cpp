@@ -30,7 +30,6 @@ Tensor ParameterSet::slice(const Tensor& flat, const Parameter& p) const {
 
 void ParameterSet::allocate(uint64_t seed) {
   values_ = Array({size_}, type_);
-  grads_ = Array({size_ + 1}, type_);
   uint32_t number = 0;
   for (const auto& p : list_) {
     RandomKey key(seed, Stream::init, number++);
@@ -56,10 +55,8 @@ void ParameterSet::allocate(uint64_t seed) {
       by_type(type_, [&](auto zero) { v.as<decltype(zero)>()[i] = decltype(zero)(float(x)); });
     }
   }
-  if (device_ == Device::cpu) return;
-  Array there({size_}, type_, device_);
-  copy(device_, there.tensor().data, Device::cpu, values_.tensor().data, values_.tensor().bytes());
-  values_ = std::move(there), grads_ = Array({size_ + 1}, type_, device_);
+  if (device_ != Device::cpu) values_ = copy_of(values_, Device::cpu, device_);
+  grads_ = Array({size_ + 1}, type_, device_);
 }
 
 }  // namespace stflow

@@ -50,6 +50,8 @@ class ParameterSet {
   [[nodiscard]] Device device() const { return device_; }  // whose memory the flat arrays are
   [[nodiscard]] const Tensor& values() const { return values_.tensor(); }
   [[nodiscard]] const Tensor& grads() const { return grads_.tensor(); }  // size() + 1
+  /// The values in the host's memory, for whoever reads them there.
+  [[nodiscard]] Array host_values() const { return copy_of(values_, device_, Device::cpu); }
   /// The view of p in a flat array of this set's layout.
   [[nodiscard]] Tensor slice(const Tensor& flat, const Parameter& p) const;
   [[nodiscard]] Tensor value(const Parameter& p) const { return slice(values_.tensor(), p); }

@@ -9,6 +9,7 @@
 
 #include "engine/half.h"
 #include "engine/json.h"
+#include "engine/storage.h"
 
 namespace stflow {
 namespace {
@@ -217,7 +218,12 @@ template std::vector<double> SafeTensors::read(const std::string&) const;
 template std::vector<int32_t> SafeTensors::read(const std::string&) const;
 template std::vector<int64_t> SafeTensors::read(const std::string&) const;
 
-void SafeTensors::read_into(const std::string& name, const Tensor& out) const {
+void SafeTensors::read_into(const std::string& name, const Tensor& out, Device device) const {
+  if (device != Device::cpu) {
+    const Array here(out.shape, out.type);
+    read_into(name, here);
+    return copy(device, out.data, Device::cpu, here.tensor().data, out.bytes());
+  }
   const StoredTensor& t = at(name);
   std::vector<int64_t> wanted(out.shape.n, out.shape.n + out.shape.rank);
   if (t.shape != wanted) fail(Exit::data, "{}: tensor '{}': shape {}, expected {}", path(), name, t.shape_text(), out.shape.text());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "engine/device.h"
 #include "engine/tensor.h"
 
 namespace stflow {
@@ -46,8 +47,8 @@ class SafeTensors {
   [[nodiscard]] const std::string& meta(const std::string& key) const;
   /// All elements of a tensor as T (float, double, int32_t or int64_t); throws Exit::data for an integer T that cannot hold them.
   template <class T> [[nodiscard]] std::vector<T> read(const std::string& name) const;
-  /// Fills `out` (f32, f64 or i32); throws Exit::data naming both shapes when they differ.
-  void read_into(const std::string& name, const Tensor& out) const;
+  /// Fills `out` (f32, f64 or i32; in the memory of `device`); throws Exit::data naming both shapes when they differ.
+  void read_into(const std::string& name, const Tensor& out, Device device = Device::cpu) const;
   /// Compares the file with the SHA-256 that write_safetensors() put into it: any flipped bit is found.
   /// Throws Exit::data if it differs or if there is none.
   void verify() const;

@@ -17,7 +17,22 @@ constexpr size_t kHugePage = size_t(2) << 20;
 
 void copy(Device to_device, void* to, Device from_device, const void* from, size_t bytes, void* stream) {
   if (to_device == Device::cpu && from_device == Device::cpu) std::memcpy(to, from, bytes);
-  else cuda_copy(to, from, bytes, stream);
+  else cuda_copy(to, from, bytes, to_device == Device::cpu, stream);
+}
+
+Staged::Staged(Shape shape, DType type, const Context& context) : context_(context), here_(shape, type) {
+  if (context.device != Device::cpu) there_ = Array(shape, type, context.device);
+}
+
+void Staged::send() const {
+  if (context_.device == Device::cpu) return;
+  copy(context_.device, there_.tensor().data, Device::cpu, here_.tensor().data, here_.tensor().bytes(), context_.stream);
+}
+
+Array copy_of(const Tensor& t, Device from, Device to, void* stream) {
+  Array a(t.shape, t.type, to);
+  copy(to, a.tensor().data, from, t.data, t.bytes(), stream);
+  return a;
 }
 
 void fill(Device device, void* p, int byte, size_t bytes, void* stream) {

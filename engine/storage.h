@@ -9,7 +9,8 @@
 
 namespace stflow {
 
-/// Copies bytes between memories, in the order of the stream, and waits until they are there.
+/// Copies bytes between memories, in the order of the stream; to the host, it waits until they are there. A host's `from` may be
+/// changed after the call.
 void copy(Device to_device, void* to, Device from_device, const void* from, size_t bytes, void* stream = nullptr);
 /// Every byte of [p, p + bytes) becomes `byte`: on all threads, or in the order of the stream.
 void fill(Device device, void* p, int byte, size_t bytes, void* stream = nullptr);
@@ -55,5 +56,23 @@ class Array {
   Storage storage_;
   Tensor tensor_;
 };
+
+/// What the host writes and a context's device reads; on the CPU one memory is both.
+class Staged {
+ public:
+  Staged(Shape shape, DType type, const Context& context);
+  /// The host's side.
+  template <class T> [[nodiscard]] T* as() const { return here_.as<T>(); }
+  /// The device's side; the host's numbers are there after send().
+  operator const Tensor&() const { return context_.device == Device::cpu ? here_.tensor() : there_.tensor(); }
+  void send() const;
+
+ private:
+  Context context_;
+  Array here_, there_;
+};
+
+/// A copy of `t`, which is in the memory of `from`, in that of `to`.
+Array copy_of(const Tensor& t, Device from, Device to, void* stream = nullptr);
 
 }  // namespace stflow

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 
 #include "engine/hash.h"
 #include "engine/threads.h"
@@ -35,17 +34,24 @@ std::string digest(const std::string& path) {
 
 /// The ViT's parameters and one inference tape, recorded once: weights packed, memory laid out.
 struct Encoder::Program {
+  Context context;
   ParameterSet set;
   Vit vit;
   double microns;
-  Array images;  // (batch, size, size, 3), normalised
+  Staged images;  // (batch, size, size, 3), normalised
   Tape tape;
   Storage arena;
   Var features;
   std::map<std::string, std::string> identity;
 
-  Program(const VitConfig& c, double microns_, Context context)
-      : vit(set, c), microns(microns_), images({batch_of(c), c.image, c.image, 3}, DType::f32), tape(context) {}
+  Program(const VitConfig& c, double microns_, const Context& context_)
+      : context(context_),
+        set(DType::f32, context.device),
+        vit(set, c),
+        microns(microns_),
+        images({batch_of(c), c.image, c.image, 3}, DType::f32, context),
+        tape(context),
+        arena(0, context.device) {}
 
   void ready(std::string weights) {
     identity = vit_metadata(vit.config);
@@ -54,6 +60,14 @@ struct Encoder::Program {
     features = vit(tape.input(images));
     tape.plan(false);
     tape.bind(arena, set);
+  }
+
+  /// Features of the first `many` images.
+  void run(int64_t many, float* out) {
+    images.send();
+    tape.forward();
+    const Tensor all = tape.value(features);
+    copy(Device::cpu, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
   }
 
   /// Bytes to ((x / 255) - mean) / std.
@@ -92,7 +106,7 @@ const VitConfig& Encoder::config() const { return program_->vit.config; }
 int64_t Encoder::dim() const { return config().features(); }
 int Encoder::size() const { return int(config().image); }
 double Encoder::microns() const { return program_->microns; }
-int64_t Encoder::batch() const { return program_->images.tensor().shape[0]; }
+int64_t Encoder::batch() const { return batch_of(config()); }
 const std::map<std::string, std::string>& Encoder::identity() const { return program_->identity; }
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {
@@ -100,8 +114,7 @@ void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {
   for (int64_t i = 0; i < n; i += batch()) {
     const int64_t many = std::min(batch(), n - i);  // the last batch computes what is left over from the one before it, too
     program_->normalise(rgb + i * pixels, many);
-    program_->tape.forward();
-    std::memcpy(features + i * dim(), program_->tape.value(program_->features).as<float>(), size_t(many * dim()) * sizeof(float));
+    program_->run(many, features + i * dim());
   }
 }
 

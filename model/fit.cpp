@@ -15,12 +15,14 @@ struct Fit::Stage {
   std::unique_ptr<Trainer> trainer;  // of the member in training
 
   Stage(const ModelConfig& config, const std::vector<std::string>& genes, const std::vector<const Slide*>& train, double lambda,
-        uint64_t seed)
-      : model([&] {
-          ModelConfig c = config;
-          c.seed = seed;
-          return c;
-        }()) {
+        uint64_t seed, const Context& context)
+      : model(
+            [&] {
+              ModelConfig c = config;
+              c.seed = seed;
+              return c;
+            }(),
+            context) {
     const auto width = int64_t(genes.size());
     model.genes = genes;
     std::vector<const std::vector<float>*> logs;
@@ -46,15 +48,16 @@ struct Fit::Stage {
     }
   }
   // Members draw different numbers; the first draws those of the seed itself.
-  void train_member(int m) {
+  void train_member(int m, const Context& context) {
     const ModelConfig& c = model.config;
     trainer = std::make_unique<Trainer>(model.denoiser(), model.parameters(m), slides, c.geometry, model.prior, model.targets, c.training,
-                                        c.seed + 0xD1B54A32D192ED03u * uint64_t(m));
+                                        c.seed + 0xD1B54A32D192ED03u * uint64_t(m), context);
   }
 };
 
-Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val)
-    : config_(std::move(config)), genes_(std::move(genes)), folds_(train, val) {
+Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val,
+         const Context& context)
+    : config_(std::move(config)), context_(context), genes_(std::move(genes)), folds_(train, val) {
   check(!train.empty(), "fit: no training slides");
   config_.denoiser.features = train[0].dim * int64_t(1 + config_.surroundings.size());
   config_.denoiser.genes = int64_t(genes_.size());
@@ -88,8 +91,8 @@ std::string Fit::stage_name() const {
 void Fit::begin_fold() {
   const int index = stage_ / config_.members, last = int(stages_.size()) - 1;
   const uint64_t seed = index == last ? config_.seed : config_.seed + 0x9E3779B97F4A7C15u * uint64_t(index + 1);
-  now_ = std::make_unique<Stage>(config_, genes_, fold().train, selection_.lambda, seed);
-  now_->train_member(0);
+  now_ = std::make_unique<Stage>(config_, genes_, fold().train, selection_.lambda, seed, context_);
+  now_->train_member(0, context_);
 }
 
 bool Fit::step(StepReport& report) {
@@ -106,7 +109,7 @@ void Fit::finish() {
   stage_++;
   if (stage_ == stages()) choose_blend();
   else if (last_member) begin_fold();
-  else now_->train_member(member());
+  else now_->train_member(member(), context_);
 }
 
 void Fit::judge_fold() {
@@ -157,7 +160,7 @@ void Fit::choose_blend() {
 void Fit::restart_at(int stage) {
   stage_ = stage;
   begin_fold();
-  now_->train_member(member());
+  now_->train_member(member(), context_);
 }
 
 const Predictor& Fit::current() const { return now_->model; }

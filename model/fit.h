@@ -35,7 +35,8 @@ class Fit {
   /// `train` (with counts) and `val` must stay. With validation slides one model is trained, and judged on them. Without, and
   /// with an expert to blend: leave-one-section-out over at most five folds (spatial quarters of the section if there is one).
   /// config.training.steps is set from config.epochs.
-  Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val);
+  Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val,
+      const Context& context = {});
   ~Fit();
 
   /// Stages to train: every member of the model, for each fold and for the final model.
@@ -77,6 +78,7 @@ class Fit {
   void restart_at(int stage);
 
   ModelConfig config_;
+  const Context context_;  // where everything is trained
   const std::vector<std::string> genes_;
   const Folds folds_;
   std::vector<Fold> stages_;  // the folds to train for, then, unless there are validation slides, everything

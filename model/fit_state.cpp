@@ -12,6 +12,9 @@ namespace {
 
 constexpr const char* kFormat = "stflow-fit-1";
 
+// What the bits of a run depend on besides its configuration and data.
+std::string numerics_of(const Context& c) { return std::to_string(kNumerics) + (c.device == Device::cuda ? " on a GPU" : ""); }
+
 Tensor view_of(const std::vector<float>& v) { return {const_cast<float*>(v.data()), {int64_t(v.size())}, DType::f32}; }
 
 }  // namespace
@@ -34,10 +37,16 @@ std::string Fit::data_hash() const {
 void Fit::save(const std::string& path) const {
   check(stage_ < stages(), "fit: saved when done");
   const OptimizerState& o = optimizer();
-  std::vector<OutTensor> out{{"m", o.m}, {"v", o.v}};
-  if (o.has_ema()) out.emplace_back("ema", o.ema);
-  for (int m = 0; m <= member(); m++)
-    out.emplace_back("values" + std::to_string(m), current().parameters(m).values());  // later ones are untouched
+  std::vector<OutTensor> out;
+  std::vector<Array> here;  // copies in the host's memory
+  here.reserve(size_t(member()) + 4);
+  auto put = [&](const std::string& name, const Tensor& t) {
+    here.push_back(copy_of(t, context_.device, Device::cpu));
+    out.emplace_back(name, here.back());
+  };
+  put("m", o.m), put("v", o.v);
+  if (o.has_ema()) put("ema", o.ema);
+  for (int m = 0; m <= member(); m++) put("values" + std::to_string(m), current().parameters(m).values());  // later ones are untouched
   for (size_t i = 0; i < results_.size(); i++) {
     const std::string fold = "fold" + std::to_string(i);
     out.emplace_back(fold + ".denoiser", view_of(results_[i].denoiser));
@@ -45,7 +54,7 @@ void Fit::save(const std::string& path) const {
   }
   write_safetensors(path, std::move(out),
                     {{"format", kFormat},
-                     {"numerics", std::to_string(kNumerics)},
+                     {"numerics", numerics_of(context_)},
                      {"config", to_json(config_).dump()},
                      {"data", data_hash()},
                      {"stage", std::to_string(stage_)},
@@ -64,9 +73,9 @@ void Fit::load(const std::string& path) {
   }();
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   const std::string numerics = f.metadata().contains("numerics") ? f.meta("numerics") : "none";
-  if (numerics != std::to_string(kNumerics))
-    fail(Exit::data, "{}: metadata: numerics {}, expected {}; resume with the stflow that began the run, or start a new one", path,
-         numerics, kNumerics);
+  if (numerics != numerics_of(context_))
+    fail(Exit::data, "{}: metadata: numerics {}, expected {}; resume with the stflow and the device that began the run, or start a new one",
+         path, numerics, numerics_of(context_));
   const Json stored = parse_json(f.meta("config"), path), mine = to_json(config_);
   for (const auto& [key, value] : mine.items())
     if (!stored.contains(key) || stored[key] != value)
@@ -98,10 +107,10 @@ void Fit::load(const std::string& path) {
   }
   restart_at(int(stage));
   OptimizerState& o = trainer().state();
-  for (int m = 0; m <= member(); m++) f.read_into("values" + std::to_string(m), model().parameters(m).values());
-  f.read_into("m", o.m);
-  f.read_into("v", o.v);
-  if (o.has_ema()) f.read_into("ema", o.ema);
+  for (int m = 0; m <= member(); m++) f.read_into("values" + std::to_string(m), model().parameters(m).values(), context_.device);
+  f.read_into("m", o.m, context_.device);
+  f.read_into("v", o.v, context_.device);
+  if (o.has_ema()) f.read_into("ema", o.ema, context_.device);
   o.step = step;
 }
 

@@ -8,6 +8,16 @@
 namespace stflow {
 
 void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit) {
+  if (context_.device != Device::cpu) {
+    Geometry here;
+    here.build(coords, rank, config, type, unit);
+    graph_ = here.graph_.to(context_.device);
+    unit_ = here.unit_;
+    frames_.count = here.frames_.count, frames_.degenerate = here.frames_.degenerate;
+    frame_values_ = copy_of(here.frames_.values, Device::cpu, context_.device, context_.stream);
+    frames_.values = frame_values_;
+    return;
+  }
   build_knn(coords, rank, config.neighbors, graph_);
   unit_ = !config.scale_free ? 1 : unit > 0 ? unit : median_neighbour_distance(graph_);
   average_frames(coords, graph_, config.frames, unit_, type, frames_);

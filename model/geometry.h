@@ -18,6 +18,8 @@ struct GeometryConfig {
 /// Memory is reused from slide to slide.
 class Geometry {
  public:
+  /// graph() and frames() are in the memory of the context's device.
+  explicit Geometry(const Context& context = {}) : context_(context) {}
   /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20). `unit` > 0 replaces the median
   /// distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
   void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
@@ -27,8 +29,10 @@ class Geometry {
   [[nodiscard]] double unit() const { return unit_; }
 
  private:
+  Context context_;
   Graph graph_;
   Frames frames_;
+  Array frame_values_;  // of a device
   double unit_ = 1;
 };
 

@@ -1,7 +1,6 @@
 #include "model/golden.h"
 
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "engine/json.h"
@@ -59,16 +58,24 @@ struct Check {
     const double size = std::max(norm(want), scale);
     lines.push_back({name, size > 0 ? norm(difference) / size : norm(difference)});
   }
-  void compare(const std::string& name, const Tensor& got, double scale = 0) { compare(name, numbers(got), scale); }
+  // `got` is in the memory of the device, as is everything below.
+  void compare(const std::string& name, const Tensor& got, double scale = 0) {
+    compare(name, numbers(copy_of(got, context.device, Device::cpu)), scale);
+  }
+  Tensor there(const Tensor& host) {
+    memory.push_back(copy_of(host, Device::cpu, context.device));
+    return memory.back();
+  }
 
   void geometry(const Geometry& g, int64_t n) {
     const auto k = int64_t(g.graph().k);
+    const Array idx = copy_of(g.graph().idx, context.device, Device::cpu);
     const auto want = file.read<int64_t>("knn.indices");
     int64_t wrong = int64_t(want.size()) == n * k ? 0 : n * k;
-    for (int64_t i = 0; wrong == 0 && i < n * k; i++) wrong += g.graph().idx.as<int32_t>()[i] != want[size_t(i)];
+    for (int64_t i = 0; wrong == 0 && i < n * k; i++) wrong += idx.as<int32_t>()[i] != want[size_t(i)];
     lines.push_back({"knn.indices", double(wrong) / double(n * k)});
     std::vector<double> projection, distance;
-    const std::vector<double> f = numbers(g.frames().values);
+    const std::vector<double> f = numbers(copy_of(g.frames().values, context.device, Device::cpu));
     for (int64_t e = 0; e < n * k; e++) {
       for (int64_t j = 0; j < 2; j++) projection.push_back(std::fabs(f[size_t((e * g.frames().count) * 3 + j)]));
       distance.push_back(f[size_t((e * g.frames().count) * 3 + 2)]);
@@ -98,20 +105,20 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
   const int steps = int(whole(j, file, "n_sample_steps"));
 
   Check c(file, type, context);
-  ParameterSet set(type);
+  ParameterSet set(type, context.device);
   Denoiser denoiser(set, config);
   set.allocate(0);
   auto load = [&] {
-    for (const Parameter& p : set.all()) file.read_into("w." + p.name, set.value(p));
+    for (const Parameter& p : set.all()) file.read_into("w." + p.name, set.value(p), context.device);
   };
   load();
   const int64_t n = file.at("in.coords").size / 2;
-  const Tensor coords = c.read("in.coords", {n, 2}, DType::f64), features = c.read("in.features", {n, config.features}, type);
-  const Tensor y1 = c.read("in.y1", {n, config.genes}, type), yt = c.read("in.yt", {n, config.genes}, type),
-               time = c.read("in.t", {1}, type);
+  const Tensor coords = c.read("in.coords", {n, 2}, DType::f64), features = c.there(c.read("in.features", {n, config.features}, type));
+  const Tensor y1 = c.there(c.read("in.y1", {n, config.genes}, type)), yt = c.there(c.read("in.yt", {n, config.genes}, type)),
+               time = c.there(c.read("in.t", {1}, type));
   Array rank({n}, DType::i32);
   for (int64_t i = 0; i < n; i++) rank.as<int32_t>()[i] = int32_t(i);
-  Geometry geometry;
+  Geometry geometry(context);
   geometry.build(coords, rank, {int(whole(j, file, "n_neighbors")), FrameMode::reference, false}, type);
   c.geometry(geometry, n);
 
@@ -121,8 +128,8 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
   const Denoiser::Output out = denoiser.step(tape.input(yt), tape.input(time), slide, geometry.graph(), none);
   Var loss = mse(out.prediction, tape.input(y1));
   tape.plan(true, true);
-  Storage arena;
-  Array grads(set.grads().shape, type);
+  Storage arena(0, context.device);
+  Array grads(set.grads().shape, type, context.device);
   tape.bind(arena, set, grads);
   tape.forward();
   c.compare("mid.time_embedding", tape.value(out.time));
@@ -144,7 +151,7 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
 
   Sampler sampler(denoiser, set, context);
   sampler.set_slide(features, geometry);
-  sampler.sample(c.read("in.y0", {n, config.genes}, type), steps, Solver::euler,
+  sampler.sample(c.there(c.read("in.y0", {n, config.genes}, type)), steps, Solver::euler,
                  [&](int s, const Tensor& prediction) { c.compare("sample.step" + std::to_string(s) + ".prediction", prediction); });
 
   OptimizerState state;
@@ -152,10 +159,10 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
   const AdamOptions adam;  // the reference's
   std::vector<double> losses, norms;
   for (int step = 0; step < 10; step++) {
-    std::memset(set.grads().data, 0, set.grads().bytes());
+    fill(context.device, set.grads().data, 0, set.grads().bytes(), context.stream);
     tape.bind(arena, set, set.grads());
     tape.forward();
-    losses.push_back(numbers(tape.value(loss))[0]);
+    losses.push_back(numbers(copy_of(tape.value(loss), context.device, Device::cpu))[0]);
     tape.backward(loss);
     norms.push_back(adamw_step(context, set, adam, adam.lr, 1, state));
   }
@@ -163,7 +170,7 @@ std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Contex
   c.compare("train.grad_norms", norms);
   // Adam divides by the gradient's size: where that vanishes, float32 steps follow rounding. Weights are compared in float64.
   if (type == DType::f32) {
-    for (const GoldenLine& l : check_golden(file, DType::f64, context))
+    for (const GoldenLine& l : check_golden(file, DType::f64, Context{context.isa}))
       if (l.name.starts_with("train.w10.")) c.lines.push_back(l);
     return c.lines;
   }

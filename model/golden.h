@@ -18,7 +18,7 @@ struct GoldenLine {
 /// of a golden file of the denoiser (names in its documentation) in `type` (f32 or f64). Gradients that vanish exactly in
 /// theory (a bias that softmax cancels) are measured against the whole gradient's norm, and Adam's steps along them, which
 /// only follow rounding, are left out; for the same reason the weights after ten steps are always those of float64. Throws Exit::data if
-/// the file is not such a golden file.
+/// the file is not such a golden file. A CUDA context takes f32 only.
 std::vector<GoldenLine> check_golden(const SafeTensors& file, DType type, Context context = {});
 
 }  // namespace stflow

@@ -28,20 +28,27 @@ void sine_cosine(int64_t side, int64_t dim, float* out) {
 
 int64_t MaeConfig::visible() const { return std::clamp<int64_t>(std::llround(double(vit.grid()) * (1 - hidden)), 1, vit.grid() - 1); }
 
-MaeBatch::MaeBatch(const MaeConfig& config, int64_t images)
+MaeBatch::MaeBatch(const MaeConfig& config, int64_t images, const Context& context)
     : config_(config),
       images_(images),
-      patches_({images, config.visible(), 3 * config.vit.patch * config.vit.patch}, DType::f32),
-      cells_({images, config.visible()}, DType::i32),
-      order_({images, config.vit.grid()}, DType::i32),
-      pixels_({images, 1 + config.vit.grid(), 3 * config.vit.patch * config.vit.patch}, DType::f32),
-      hidden_({images, 1 + config.vit.grid(), kPatchStatistics}, DType::f32),
-      own_({images, 1 + config.visible(), kPatchStatistics}, DType::f32),
-      tile_({images, kTileStatistics}, DType::f32),
-      hidden_weight_({images * (1 + config.vit.grid())}, DType::f32),
-      visible_weight_({images * (1 + config.visible())}, DType::f32),
-      tile_weight_({images}, DType::f32),
-      zero_({1}, DType::f32) {}
+      patches_({images, config.visible(), 3 * config.vit.patch * config.vit.patch}, DType::f32, context),
+      cells_({images, config.visible()}, DType::i32, context),
+      order_({images, config.vit.grid()}, DType::i32, context),
+      pixels_({images, 1 + config.vit.grid(), 3 * config.vit.patch * config.vit.patch}, DType::f32, context),
+      hidden_({images, 1 + config.vit.grid(), kPatchStatistics}, DType::f32, context),
+      own_({images, 1 + config.visible(), kPatchStatistics}, DType::f32, context),
+      tile_({images, kTileStatistics}, DType::f32, context),
+      hidden_weight_({images * (1 + config.vit.grid())}, DType::f32, context),
+      visible_weight_({images * (1 + config.visible())}, DType::f32, context),
+      tile_weight_({images}, DType::f32, context),
+      zero_({1}, DType::f32, context) {
+  zero_.send();
+}
+
+void MaeBatch::send() const {
+  for (const Staged* s : {&patches_, &cells_, &order_, &pixels_, &hidden_, &own_, &tile_, &hidden_weight_, &visible_weight_, &tile_weight_})
+    s->send();
+}
 
 void MaeBatch::fill(int64_t i, const float* density, const RandomKey& key, const StatisticScale& scale) {
   const VitConfig& v = config_.vit;
@@ -109,8 +116,13 @@ Mae::Mae(ParameterSet& set, const MaeConfig& c)
 }
 
 void Mae::set_positions(const ParameterSet& set) const {
-  sine_cosine(config.vit.side(), config.vit.dim, set.value(vit.pos_embed).as<float>() + config.vit.placed * config.vit.dim);
-  sine_cosine(config.vit.side(), config.decoder_dim, set.value(decoder_position).as<float>());
+  auto put = [&](const Parameter& p, int64_t skipped_rows) {
+    const Array rows({config.vit.grid(), p.shape[-1]}, DType::f32);
+    sine_cosine(config.vit.side(), p.shape[-1], rows.as<float>());
+    copy(set.device(), set.value(p).as<float>() + skipped_rows * p.shape[-1], Device::cpu, rows.tensor().data, rows.tensor().bytes());
+  };
+  put(vit.pos_embed, config.vit.placed);
+  put(decoder_position, 0);
 }
 
 Mae::Losses Mae::losses(Tape& tape, const MaeBatch& b) const {

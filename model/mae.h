@@ -29,10 +29,13 @@ struct StatisticScale {
 /// What one step reads: views into arrays that fill() writes, one image at a time.
 class MaeBatch {
  public:
-  MaeBatch(const MaeConfig& config, int64_t images);
+  MaeBatch(const MaeConfig& config, int64_t images, const Context& context = {});
 
   /// Image i from a tile's optical densities (size, size, 3); `key` chooses the hidden patches. Images may be filled in parallel.
   void fill(int64_t i, const float* density, const RandomKey& key, const StatisticScale& scale);
+
+  /// After all fill()s: what they wrote goes to the context's device.
+  void send() const;
 
   [[nodiscard]] int64_t images() const { return images_; }
 
@@ -40,12 +43,12 @@ class MaeBatch {
   friend struct Mae;
   MaeConfig config_;
   int64_t images_;
-  Array patches_;                                       // (images, visible, 3 patch^2), normalised as the encoder wants it
-  Array cells_, order_;                                 // (images, visible), (images, grid)
-  Array pixels_, hidden_;                               // (images, 1 + grid, 3 patch^2 and kPatchStatistics): what the decoder has to tell
-  Array own_, tile_;                                    // (images, 1 + visible, kPatchStatistics), (images, kTileStatistics)
-  Array hidden_weight_, visible_weight_, tile_weight_;  // of the rows of the three
-  Array zero_;
+  Staged patches_;                                       // (images, visible, 3 patch^2), normalised as the encoder wants it
+  Staged cells_, order_;                                 // (images, visible), (images, grid)
+  Staged pixels_, hidden_;                               // (images, 1 + grid, 3 patch^2 and kPatchStatistics): what the decoder has to tell
+  Staged own_, tile_;                                    // (images, 1 + visible, kPatchStatistics), (images, kTileStatistics)
+  Staged hidden_weight_, visible_weight_, tile_weight_;  // of the rows of the three
+  Staged zero_;
 };
 
 struct Mae {

@@ -46,10 +46,10 @@ void check_weights(const SafeTensors& f, const ModelConfig& c) {
 
 }  // namespace
 
-Predictor::Predictor(ModelConfig c) : config(std::move(c)) {
+Predictor::Predictor(ModelConfig c, const Context& context) : config(std::move(c)), context_(context) {
   pipeline.surroundings = config.surroundings;
   for (int m = 0; m < config.members; m++) {
-    parameters_.push_back(std::make_unique<ParameterSet>());
+    parameters_.push_back(std::make_unique<ParameterSet>(DType::f32, context.device));
     Denoiser declared(*parameters_.back(), config.denoiser);
     parameters_.back()->allocate(config.seed + 0x632BE59BD9B4E019u * uint64_t(m));
     if (m == 0) denoiser_ = std::make_unique<Denoiser>(std::move(declared));
@@ -59,21 +59,22 @@ Predictor::Predictor(ModelConfig c) : config(std::move(c)) {
 void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance,
                         const std::function<void()>& each_draw) const {
   const int64_t n = slide.size(), g = config.denoiser.genes;
-  const Tensor features{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
-  Geometry geometry;
+  const Array features = copy_of(view(const_cast<float*>(inputs.data()), {n, config.denoiser.features}), Device::cpu, context_.device);
+  const Array draw({n, g}, DType::f32, context_.device);
+  Geometry geometry(context_);
   geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
   mean.assign(size_t(n * g), 0.0), variance.assign(size_t(n * g), 0.0);
   std::vector<float> y(size_t(n * g));
-  const Tensor draw{y.data(), {n, g}, DType::f32};
   const int members = config.members;
   int done = 0;
   for (int m = 0; m < members; m++) {
-    Sampler sampler(*denoiser_, *parameters_[size_t(m)]);
+    Sampler sampler(*denoiser_, *parameters_[size_t(m)], context_);
     sampler.set_slide(features, geometry);
     const int draws = (config.samples + members - 1) / members;
     for (int s = 0; s < draws; s++) {  // Welford: mean and sum of squared deviations
-      prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), targets, draw);
+      prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), targets, draw, context_);
       sampler.sample(draw, config.sample_steps, config.solver);
+      copy(Device::cpu, y.data(), context_.device, draw.tensor().data, draw.tensor().bytes(), context_.stream);
       done++;
       for (size_t i = 0; i < y.size(); i++) {
         const double d = double(y[i]) - mean[i];
@@ -112,8 +113,10 @@ Prediction Predictor::predict(const Slide& slide, const std::function<void()>& e
 
 void Predictor::save(const std::string& path) const {
   std::vector<OutTensor> out;
+  std::vector<Array> weights;
+  for (const auto& set : parameters_) weights.push_back(set->host_values());
   for (size_t m = 0; m < parameters_.size(); m++)
-    for (const Parameter& p : parameters_[m]->all()) out.emplace_back(member_prefix(m) + p.name, parameters_[m]->value(p));
+    for (const Parameter& p : parameters_[m]->all()) out.emplace_back(member_prefix(m) + p.name, parameters_[m]->slice(weights[m], p));
   put(out, "features.mean", pipeline.scale.mean);
   put(out, "features.sd", pipeline.scale.sd);
   put(out, "targets.mean", targets.mean);
@@ -134,14 +137,14 @@ void Predictor::save(const std::string& path) const {
                      {"clip", Json(pipeline.scale.clip).dump()}});
 }
 
-Predictor Predictor::load(const std::string& path) {
+Predictor Predictor::load(const std::string& path, const Context& context) {
   const SafeTensors f(path);
   if (!f.metadata().contains("format")) fail(Exit::data, "{}: metadata: no 'format', expected a model written by stflow train", path);
   if (f.meta("format") != kFormat) fail(Exit::data, "{}: metadata: format '{}', expected {}", path, f.meta("format"), kFormat);
   f.verify();
   const ModelConfig config = config_from_json(parse_json(f.meta("config"), path), path);
   check_weights(f, config);
-  Predictor p(config);
+  Predictor p(config, context);
   auto field = [&](const char* key, auto& into) {
     try {
       parse_json(f.meta(key), path).get_to(into);
@@ -156,7 +159,7 @@ Predictor Predictor::load(const std::string& path) {
   const size_t g = p.genes.size(), inputs = size_t(p.config.denoiser.features), own = inputs / (1 + p.config.surroundings.size());
   if (int64_t(g) != p.config.denoiser.genes) fail(Exit::data, "{}: metadata: {} genes, expected {}", path, g, p.config.denoiser.genes);
   for (size_t m = 0; m < p.parameters_.size(); m++)
-    for (const Parameter& q : p.parameters_[m]->all()) f.read_into(member_prefix(m) + q.name, p.parameters_[m]->value(q));
+    for (const Parameter& q : p.parameters_[m]->all()) f.read_into(member_prefix(m) + q.name, p.parameters_[m]->value(q), context.device);
   if (config.standardize_features) get(f, "features", own, p.pipeline.scale);
   if (config.standardize_targets) get(f, "targets", g, p.targets);
   if (!(p.blend >= 0 && p.blend <= 1) || (p.blend < 1 && !config.expert))

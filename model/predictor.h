@@ -19,8 +19,9 @@ struct Prediction {
 
 class Predictor {
  public:
-  /// Declares the denoiser for config.denoiser and initialises each member's weights from config.seed.
-  explicit Predictor(ModelConfig config);
+  /// Declares the denoiser for config.denoiser and initialises each member's weights from config.seed, in the memory of the context's
+  /// device, which then predicts.
+  explicit Predictor(ModelConfig config, const Context& context = {});
 
   ModelConfig config;
   std::vector<std::string> genes;              // the panel, G names
@@ -47,9 +48,10 @@ class Predictor {
   /// Writes the model file (safetensors: weights under the reference's names, scaling, prior, expert; config, genes and
   /// encoder as metadata). Atomic.
   void save(const std::string& path) const;
-  static Predictor load(const std::string& path);
+  static Predictor load(const std::string& path, const Context& context = {});
 
  private:
+  Context context_;
   std::vector<std::unique_ptr<ParameterSet>> parameters_;
   std::unique_ptr<Denoiser> denoiser_;
 };

@@ -39,7 +39,13 @@ Prior fit_prior(PriorKind kind, const std::vector<float>& counts, int64_t genes)
   return p;
 }
 
-void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y) const {
+void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y,
+                   const Context& context) const {
+  if (context.device != Device::cpu) {
+    const Array here(y.shape, y.type);
+    sample(rank, key, targets, here);
+    return copy(context.device, y.data, Device::cpu, here.tensor().data, y.bytes(), context.stream);
+  }
   const int64_t n = y.rows(), genes_count = y.cols();
   by_type(y.type, [&](auto zero) {
     using T = decltype(zero);

@@ -1,6 +1,6 @@
 #include "model/sampler.h"
 
-#include <cstring>
+#include "ops/flow.h"
 
 namespace stflow {
 
@@ -12,7 +12,9 @@ std::vector<double> sampling_times(int steps) {
 }
 
 Sampler::Sampler(const Denoiser& denoiser, const ParameterSet& parameters, Context context)
-    : denoiser_(denoiser), parameters_(parameters), slide_tape_(context), step_tape_(context) {}
+    : denoiser_(denoiser), parameters_(parameters), slide_tape_(context), step_tape_(context) {
+  for (Storage* s : {&slide_arena_, &step_arena_, &state_}) *s = Storage(0, context.device);
+}
 
 void Sampler::set_slide(const Tensor& features, const Geometry& geometry) {
   const int64_t n = features.shape[0], genes = denoiser_.config().genes;
@@ -40,41 +42,34 @@ void Sampler::set_slide(const Tensor& features, const Geometry& geometry) {
 }
 
 Tensor Sampler::evaluate(double t) {
-  by_type(time_.type, [&](auto zero) { *time_.as<decltype(zero)>() = decltype(zero)(t); });
+  by_type(time_.type, [&](auto zero) {
+    const auto at = decltype(zero)(t);
+    const Context& c = step_tape_.context();
+    copy(c.device, time_.data, Device::cpu, &at, sizeof at, c.stream);
+  });
   step_tape_.forward();
   return step_tape_.value(prediction_);
 }
 
-// The network predicts the end point x1; the velocity at (y, t) is (x1 - y) / (1 - t).
 void Sampler::sample(const Tensor& y, int steps, Solver solver, const std::function<void(int, Tensor)>& each) {
   const std::vector<double> times = sampling_times(steps);
   check(y.shape == y_.shape && y.type == y_.type, "sample: prior {}, expected {}", y.shape.text(), y_.shape.text());
-  std::memcpy(y_.data, y.data, y.bytes());
-  Tensor x1;
+  const Context c = step_tape_.context();
+  copy(c.device, y_.data, c.device, y.data, y.bytes(), c.stream);
   for (int s = 0; s + 1 < steps; s++) {
-    const double t = times[size_t(s)], dt = times[size_t(s) + 1] - t, next = t + dt;
-    x1 = evaluate(t);
+    const double t = times[size_t(s)], dt = times[size_t(s) + 1] - t;
+    const Tensor x1 = evaluate(t);
     if (each) each(s, x1);
-    if (s + 2 == steps) break;
-    by_type(y.type, [&](auto zero) {
-      using T = decltype(zero);
-      T *at = y_.as<T>(), *first = kept_.as<T>();
-      const int64_t n = y_.size();
-      const T a = T(dt / (1 - t));
-      if (solver == Solver::euler) {
-        for (int64_t i = 0; i < n; i++) at[i] += a * (x1.as<T>()[i] - at[i]);
-        return;
-      }
-      for (int64_t i = 0; i < n; i++) first[i] = (x1.as<T>()[i] - at[i]) / T(1 - t);  // velocity at the start
-      for (int64_t i = 0; i < n; i++) at[i] += T(dt) * first[i];
-      const Tensor end = evaluate(next);
-      for (int64_t i = 0; i < n; i++) {
-        const T velocity = (end.as<T>()[i] - at[i]) / T(1 - next);
-        at[i] += T(dt) * T(0.5) * (velocity - first[i]);
-      }
-    });
+    if (s + 2 == steps) {
+      copy(c.device, y.data, c.device, x1.data, y.bytes(), c.stream);
+    } else if (solver == Solver::euler) {
+      on(c, [&](auto b) { euler_step(b, t, dt, x1, y_); });
+    } else {
+      on(c, [&](auto b) { heun_predict(b, t, dt, x1, y_, kept_); });
+      const Tensor end = evaluate(t + dt);
+      on(c, [&](auto b) { heun_correct(b, t, dt, end, kept_, y_); });
+    }
   }
-  std::memcpy(y.data, x1.data, y.bytes());
 }
 
 }  // namespace stflow

@@ -20,7 +20,7 @@ class Sampler {
   /// Keeps references to both. `context` chooses the back end.
   Sampler(const Denoiser& denoiser, const ParameterSet& parameters, Context context = {});
 
-  /// features (n, F); both must outlive the samples of this slide.
+  /// features (n, F); both must outlive the samples of this slide. They, and y of sample(), are in the memory of the context's device.
   void set_slide(const Tensor& features, const Geometry& geometry);
   /// One draw: y (n, G) holds the prior sample and receives the prediction. `each`, if given, sees every evaluation's prediction.
   void sample(const Tensor& y, int steps, Solver solver = Solver::euler, const std::function<void(int, Tensor)>& each = {});

@@ -1,15 +1,15 @@
 #include "model/trainer.h"
 
 #include <cmath>
-#include <cstring>
 
+#include "ops/flow.h"
 #include "ops/mse.h"
 
 namespace stflow {
 
 Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides,
                  const GeometryConfig& geometry, const Prior& prior, const Standardizer& targets, const TrainingConfig& config,
-                 uint64_t seed)
+                 uint64_t seed, Context context)
     : denoiser_(denoiser),
       parameters_(parameters),
       slides_(slides),
@@ -19,80 +19,104 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       config_(config),
       seed_(seed),
       order_{int64_t(slides.size()), config.repeats, config.shuffle, seed},
-      sum_(parameters.grads().size(), DType::f32) {
+      sum_(parameters.grads().size(), DType::f32, context),
+      item_(context),
+      tape_(context),
+      arena_(0, context.device),
+      flow_(0, context.device),
+      disc_(0, context.device) {
   check(!slides.empty(), "trainer: no slides");
+  check(parameters.device() == context.device, "trainer: the parameters are not in the memory of the context's device");
   optimizer_.allocate(parameters, config.adam.ema_decay > 0);
   size_t largest = 0;
   for (size_t s = 0; s < slides.size(); s++) {
-    geometries_.push_back(std::make_unique<Geometry>());
+    geometries_.push_back(std::make_unique<Geometry>(context));
     geometries_[s]->build(slides[s].slide->coords(), slides[s].slide->ranks(), geometry, DType::f32);
     if (slides[s].slide->size() > slides[largest].slide->size()) largest = s;
+    item_.set_whole(slides[s], *geometries_[s]);
+    if (context.device == Device::cpu || config.item != ItemLaw::whole) continue;
+    for (const Tensor& t : {item_.inputs(), item_.targets()}) resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
   }
-  flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + kAlign);
+  flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + losses_bytes());
+  losses_.resize(size_t(config.batch));
   item_.set_whole(slides[largest], *geometries_[largest]);
-  run(item_, 0, {});  // plans only
+  run({item_.inputs(), item_.targets()}, 0, {});  // plans only
   arena_.reserve(arena_bytes_);
 }
 
-const Item& Trainer::prepare(int slot) {
+// The slot's item: item_, and its numbers where the device reads them.
+Trainer::Data Trainer::prepare(int slot) {
   const auto s = size_t(order_.slide_of(steps_done() * config_.batch + slot));
-  if (config_.item == ItemLaw::whole) item_.set_whole(slides_[s], *geometries_[s]);
-  else
-    item_.set_disc(slides_[s], *geometries_[s], geometry_config_,
-                   RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
-  return item_;
+  if (config_.item == ItemLaw::whole) {
+    item_.set_whole(slides_[s], *geometries_[s]);
+    if (!resident_.empty()) return {resident_[2 * s], resident_[2 * s + 1]};
+    return {item_.inputs(), item_.targets()};
+  }
+  item_.set_disc(slides_[s], *geometries_[s], geometry_config_,
+                 RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
+  const Context& c = tape_.context();
+  if (c.device == Device::cpu) return {item_.inputs(), item_.targets()};
+  Data d{item_.inputs(), item_.targets()};
+  disc_.reserve(aligned(d.inputs.bytes()) + d.targets.bytes());
+  char* at = static_cast<char*>(disc_.data());
+  for (Tensor* t : {&d.inputs, &d.targets}) {
+    copy(c.device, at, Device::cpu, t->data, t->bytes(), c.stream);
+    t->data = at, at += aligned(t->bytes());
+  }
+  return d;
 }
 
-// Records the slot's item, plans, and unless `grads` is empty (planning only) runs it: the sum of squared
-// errors, whose gradient is added to `grads`.
-double Trainer::run(const Item& item, int slot, const Tensor& grads) {
+// Records the slot's item, plans, and unless `grads` is empty (planning only) runs it: the sum of squared errors goes to the slot's place
+// in flow_, its gradient is added to `grads`.
+void Trainer::run(const Data& data, int slot, const Tensor& grads) {
+  const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
-  const Tensor& y1 = item.targets();
-  const Tensor yt{flow_.data(), y1.shape, DType::f32};
-  const Tensor time{static_cast<char*>(flow_.data()) + aligned(y1.bytes()), {1}, DType::f32};
-  const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
-  const float t = float(open01(r.v[0], r.v[1]));
+  auto* const losses = static_cast<float*>(flow_.data());
+  const Tensor time = view(losses + config_.batch, {1});
+  const Tensor yt{static_cast<char*>(flow_.data()) + losses_bytes(), data.targets.shape, DType::f32};
   if (grads.data) {
-    *time.as<float>() = t;
-    prior_.sample(item.ranks(), RandomKey(seed_, Stream::prior, step, place), targets_, yt);
-    float* y = yt.as<float>();
-    const float* end = y1.as<float>();
-    for (int64_t i = 0; i < yt.size(); i++) y[i] = (1 - t) * y[i] + t * end[i];
+    const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
+    const float t = float(open01(r.v[0], r.v[1])), spots = float(item_.size());
+    copy(c.device, time.data, Device::cpu, &t, sizeof t, c.stream);
+    copy(c.device, grads.as<float>() + parameters_.size(), Device::cpu, &spots, sizeof spots, c.stream);
+    prior_.sample(item_.ranks(), RandomKey(seed_, Stream::prior, step, place), targets_, yt, c);
+    on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
   }
   tape_.reset();
   Dropouts dropouts{true, RandomKey(seed_, Stream::dropout, step, place)};
-  const Geometry& g = item.geometry();
-  const Denoiser::Slide slide = denoiser_.slide(tape_.input(item.inputs()), tape_.input(g.frames().values), dropouts);
+  const Geometry& g = item_.geometry();
+  const Denoiser::Slide slide = denoiser_.slide(tape_.input(data.inputs), tape_.input(g.frames().values), dropouts);
   Var prediction = denoiser_.step(tape_.input(yt), tape_.input(time), slide, g.graph(), dropouts).prediction;
   tape_.layer("loss");
-  Var loss = mse(prediction, tape_.input(y1), Reduction::sum);
+  Var loss = mse(prediction, tape_.input(data.targets), Reduction::sum);
   arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
-  if (!grads.data) return 0;
+  if (!grads.data) return;
   tape_.bind(arena_, parameters_, grads);
   tape_.forward();
-  const double value = double(*tape_.value(loss).as<float>());
+  copy(c.device, losses + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
   tape_.backward(loss);
-  grads.as<float>()[parameters_.size()] += float(item.size());
-  return value;
 }
 
 StepReport Trainer::step() {
+  const Context c = tape_.context();
   StepReport report;
   report.step = steps_done() + 1;
   for (int slot = 0; slot < config_.batch; slot++) {
-    const Item& item = prepare(slot);
-    report.loss += run(item, slot, sum_.next());
-    report.spots += item.size();
+    const Data data = prepare(slot);
+    run(data, slot, sum_.next());
+    report.spots += item_.size();
     sum_.add();
   }
+  copy(Device::cpu, losses_.data(), c.device, flow_.data(), losses_.size() * sizeof(float), c.stream);
+  for (float l : losses_) report.loss += double(l);
   report.loss /= double(report.spots * denoiser_.config().genes);
   const Tensor total = sum_.total();
-  std::memcpy(parameters_.grads().data, total.data, total.bytes());
+  copy(c.device, parameters_.grads().data, c.device, total.data, total.bytes(), c.stream);
   const int64_t warm = std::lround(config_.warmup * double(config_.steps));
   const Schedule schedule{config_.cosine ? Schedule::cosine : Schedule::constant, warm, config_.steps};
   report.lr = config_.adam.lr * schedule.factor(steps_done());
-  const double entries = double(total.as<float>()[parameters_.size()]) * double(denoiser_.config().genes);
-  if (std::isfinite(report.loss)) report.grad_norm = adamw_step(tape_.context(), parameters_, config_.adam, report.lr, entries, optimizer_);
+  const double entries = double(report.spots * denoiser_.config().genes);
+  if (std::isfinite(report.loss)) report.grad_norm = adamw_step(c, parameters_, config_.adam, report.lr, entries, optimizer_);
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) name_non_finite(report.loss, report.grad_norm);
   return report;
 }
@@ -117,7 +141,9 @@ void Trainer::name_non_finite(double loss, double norm) {
 }
 
 void Trainer::use_average() {
-  if (optimizer_.has_ema()) std::memcpy(parameters_.values().data, optimizer_.ema.tensor().data, parameters_.values().bytes());
+  const Context& c = tape_.context();
+  if (optimizer_.has_ema())
+    copy(c.device, parameters_.values().data, c.device, optimizer_.ema.tensor().data, parameters_.values().bytes(), c.stream);
 }
 
 }  // namespace stflow

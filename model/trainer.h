@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/reduce.h"
 #include "model/denoiser.h"
 #include "model/prior.h"
 #include "model/training_items.h"
 #include "ops/adamw.h"
+#include "ops/slot_sum.h"
 
 namespace stflow {
 
@@ -33,9 +33,9 @@ struct StepReport {
 
 class Trainer {
  public:
-  /// All references must stay. `parameters` is allocated and initialised; slides hold inputs and targets.
+  /// All references must stay. `parameters` is allocated (on the context's device) and initialised; slides hold inputs and targets.
   Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides, const GeometryConfig& geometry,
-          const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed);
+          const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed, Context context = {});
 
   /// One optimiser step on config.batch items: t ~ U(0, 1) and a fresh prior draw each; gradients are sums over spots, slots are
   /// added in one fixed binary tree and divided by the number of spots. Throws Exit::data naming step, slide, op, layer,
@@ -54,8 +54,14 @@ class Trainer {
   [[nodiscard]] Tape& tape() { return tape_; }
 
  private:
-  const Item& prepare(int slot);
-  double run(const Item& item, int slot, const Tensor& grads);
+  /// An item's inputs and targets in the memory of the device.
+  struct Data {
+    Tensor inputs, targets;
+  };
+
+  Data prepare(int slot);
+  void run(const Data& data, int slot, const Tensor& grads);
+  [[nodiscard]] size_t losses_bytes() const { return aligned(size_t(config_.batch + 1) * sizeof(float)); }
   [[noreturn]] void name_non_finite(double loss, double norm);
 
   const Denoiser& denoiser_;
@@ -70,10 +76,12 @@ class Trainer {
   OptimizerState optimizer_;
   SlotSum sum_;
   std::vector<std::unique_ptr<Geometry>> geometries_;  // of whole slides
+  std::vector<Array> resident_;                        // of whole slides on a device: inputs and targets of each
   Item item_;
   Tape tape_;
-  Storage arena_, flow_;  // flow_: Y_t and t of the item
+  Storage arena_, flow_, disc_;  // flow_: the losses of the slots and t, then Y_t; disc_: a disc's inputs and targets on a device
   size_t arena_bytes_ = 0;
+  std::vector<float> losses_;
 };
 
 }  // namespace stflow

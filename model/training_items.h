@@ -30,6 +30,9 @@ struct TrainingSlide {
 /// One item, in memory that is reused from step to step.
 class Item {
  public:
+  /// inputs(), targets() and ranks() are in the host's memory, geometry() is in that of the context's device.
+  explicit Item(const Context& context = {}) : own_(context) {}
+
   /// The whole slide. `geometry` is the slide's and must stay.
   void set_whole(const TrainingSlide& s, const Geometry& geometry);
   /// A disc: n = max(2, floor(N u)) spots nearest to a random spot (itself included; ties by rank), u and the centre from `key`.

@@ -136,19 +136,21 @@ void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set) 
          missing.empty() || surplus.empty() ? "" : "; ", surplus.empty() ? "" : "surplus ", surplus);
   for (const auto& p : set.all()) {
     if (p.name != "pos_embed") {
-      file.read_into(p.name, set.value(p));
+      file.read_into(p.name, set.value(p), set.device());
       continue;
     }
     const int64_t prefix = vit.config.placed, rows = shape_of(file, p.name, 3)[1], side = root(rows - prefix);
     if (side == vit.config.side()) {
-      file.read_into(p.name, set.value(p));
+      file.read_into(p.name, set.value(p), set.device());
       continue;
     }
     if (side < 1 || file.at(p.name).shape[2] != vit.config.dim)
       fail(Exit::data, "{}: pos_embed: shape {}, expected (1, {} + a square, {})", file.path(), file.at(p.name).shape_text(), prefix,
            vit.config.dim);
     const auto moved = resample_position(file.read<float>(p.name), prefix, side, vit.config.side(), vit.config.dim);
-    by_type(set.type(), [&](auto zero) { std::copy(moved.begin(), moved.end(), set.value(p).as<decltype(zero)>()); });
+    const Array here(p.shape, set.type());
+    by_type(set.type(), [&](auto zero) { std::copy(moved.begin(), moved.end(), here.as<decltype(zero)>()); });
+    copy(set.device(), set.value(p).data, Device::cpu, here.tensor().data, here.tensor().bytes());
   }
 }
 

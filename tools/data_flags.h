@@ -15,7 +15,7 @@ struct DataFlags {
 
   /// What open_dataset() is told, after parsing.
   [[nodiscard]] DataOptions reading() const;
-  [[nodiscard]] FeatureOptions features() const { return {encoder, cache}; }
+  [[nodiscard]] FeatureOptions features(const Context& context) const { return {encoder, cache, context}; }
   [[nodiscard]] MissingGenes missing() const { return missing_genes == "zero" ? MissingGenes::zero : MissingGenes::refuse; }
 };
 

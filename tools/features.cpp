@@ -77,7 +77,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
     return {{"kind", "precomputed"}, {"dim", std::to_string(sections[0].feature_dim)}};
   }
   const std::string path = options.encoder.empty() ? default_encoder() : options.encoder;
-  Encoder encoder(path);
+  Encoder encoder(path, options.context);
   if (!(encoder.microns() > 0)) fail(Exit::data, "{}: metadata: no 'microns', expected the side of a patch in tissue", path);
   std::map<std::string, std::string> identity = encoder.identity();
   identity["kind"] = "encoder";

@@ -6,14 +6,16 @@
 
 #include "data/dataset.h"
 #include "data/panel.h"
+#include "engine/device.h"
 #include "model/slide.h"
 
 namespace stflow {
 
-/// What --encoder and --cache-dir say.
+/// What --encoder, --cache-dir and --device say.
 struct FeatureOptions {
   std::string encoder;  // a checkpoint; "" for the one that comes with stflow
   std::string cache;    // folder; "" for none
+  Context context;      // where the encoder runs
 };
 
 /// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.

@@ -9,6 +9,7 @@
 #include "model/predictor.h"
 #include "tools/commands.h"
 #include "tools/data_flags.h"
+#include "tools/device_flag.h"
 #include "tools/json_out.h"
 
 namespace stflow {
@@ -28,6 +29,7 @@ void compare_identity(const std::map<std::string, std::string>& model, const std
 
 int predict(const Args& args) {
   DataFlags data;
+  DeviceFlag device_flag;
   std::string model_path, out;
   bool overwrite = false, clip = true;
   int64_t samples = 0;
@@ -40,20 +42,23 @@ int predict(const Args& args) {
   o.flag("samples", &samples, "draws that are averaged; 0: as in training").at_least(0);
   o.flag("clip", &clip, "no negative values");
   o.flag("overwrite", &overwrite, "replace an earlier file");
+  declare_device(o, device_flag);
   if (!o.parse(args)) return 0;
   if (out.empty()) fail(Exit::usage, "--out: found nothing, expected a file to write");
   if (data.path.empty()) fail(Exit::usage, "--data: found nothing, expected sections to predict");
   if (std::filesystem::is_directory(model_path)) model_path += "/model.safetensors";
   if (std::filesystem::exists(out) && !overwrite) fail(Exit::create, "{}: exists, expected a new file; pass --overwrite", out);
 
-  Predictor model = Predictor::load(model_path);
+  const ChosenDevice device = choose_device(device_flag);
+  terminal::detailed("device: {}", device.text);
+  Predictor model = Predictor::load(model_path, device.context);
   if (samples > 0) model.config.samples = int(samples);
   Dataset set = open_dataset(data.path, data.reading());
   for (const std::string& w : set.warnings) terminal::warn("{}", w);
   for (const std::string& n : set.notes) terminal::info("{}", n);
   const bool several = set.sections.size() > 1;
   if (several) make_output_folder(out);
-  compare_identity(model.encoder, add_features(set.sections, data.features()), data.path);
+  compare_identity(model.encoder, add_features(set.sections, data.features(device.context)), data.path);
   const Panel panel{model.genes, "the model's"};
   JsonOut json = JsonOut::object();
   for (Section& section : set.sections) {

@@ -8,6 +8,7 @@
 #include "model/mae.h"
 #include "ops/adamw.h"
 #include "tools/commands.h"
+#include "tools/device_flag.h"
 #include "tools/json_out.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -26,6 +27,7 @@ struct Config {
   TileJitter jitter;
   std::string pooling = "cls_mean";
   MaeConfig model;
+  DeviceFlag device;
 };
 
 /// What an argument IMAGE or IMAGE@MPP means: the file, and the side of a tile of c.microns in its pixels.
@@ -95,8 +97,15 @@ std::map<std::string, std::string> describe(const Config& c, const TileSource& t
 class Pretraining {
  public:
   /// `c` has the pixel scale that measure() gave.
-  Pretraining(Config c, const StatisticScale& scale, const TileSource& tiles)
-      : c_(std::move(c)), tiles_(tiles), scale_(scale), mae_(set_, c_.model), batch_(c_.model, c_.batch) {
+  Pretraining(Config c, const StatisticScale& scale, const TileSource& tiles, const Context& context)
+      : c_(std::move(c)),
+        tiles_(tiles),
+        scale_(scale),
+        set_(DType::f32, context.device),
+        mae_(set_, c_.model),
+        batch_(c_.model, c_.batch, context),
+        tape_(context),
+        arena_(0, context.device) {
     set_.allocate(c_.seed);
     mae_.set_positions(set_);
     state_.allocate(set_, true);
@@ -116,8 +125,7 @@ class Pretraining {
     for (const auto& [key, value] : metadata_)
       if (file.meta(key) != value)
         fail(Exit::data, "{}: metadata: {} is '{}', expected '{}' to continue", checkpoint_path(), key, file.meta(key), value);
-    file.read_into("values", set_.values());
-    file.read_into("m", state_.m), file.read_into("v", state_.v), file.read_into("ema", state_.ema);
+    for (auto& [name, tensor] : state()) file.read_into(name, tensor, set_.device());
     const auto counted = file.read<int64_t>("step");
     state_.step = counted.at(0);
     history_ = file.read<float>("history");
@@ -139,14 +147,16 @@ class Pretraining {
         tiles_.tile(RandomKey(c_.seed, Stream::augment, step, uint32_t(i)), tile);
         batch_.fill(i, tile, RandomKey(c_.seed, Stream::mask, step, uint32_t(i)), scale_);
       });
-      std::memset(set_.grads().data, 0, set_.grads().bytes());
+      const Context& on = tape_.context();
+      batch_.send();
+      fill(on.device, set_.grads().data, 0, set_.grads().bytes(), on.stream);
       tape_.forward();
       tape_.backward(losses_.total);
       const double rate = c_.lr * schedule.factor(state_.step);
-      const double norm = adamw_step(tape_.context(), set_, options, rate, 1, state_);
+      const double norm = adamw_step(on, set_, options, rate, 1, state_);
       if (!std::isfinite(norm)) fail(Exit::data, "pretrain: step {}: gradient norm {}, expected a finite number: lower --lr", step, norm);
       for (Var v : {losses_.total, losses_.pixels, losses_.hidden, losses_.own, losses_.tile})
-        history_.push_back(*tape_.value(v).as<float>());
+        history_.push_back(*copy_of(tape_.value(v), on.device, Device::cpu).as<float>());
       progress.update(state_.step, fmt::format("loss {:.4f} = pixels {:.4f} + hidden {:.4f} + own {:.4f} + tile {:.4f}", recent(0),
                                                recent(1), recent(2), recent(3), recent(4)));
       if (state_.step % c_.checkpoint_every == 0 && state_.step < c_.steps) save();
@@ -157,9 +167,10 @@ class Pretraining {
 
   /// The encoder alone, from the running mean of the weights, in half precision.
   void write_encoder() const {
+    const Array mean = copy_of(state_.ema, set_.device(), Device::cpu);
     std::vector<OutTensor> tensors;
     for (const auto& p : set_.all())
-      if (!p.name.starts_with("decoder.")) tensors.emplace_back(p.name, set_.slice(state_.ema, p), Stored::f16);
+      if (!p.name.starts_with("decoder.")) tensors.emplace_back(p.name, set_.slice(mean, p), Stored::f16);
     auto metadata = metadata_;
     metadata["final_losses"] =
         fmt::format("pixels {:.4f}, hidden {:.4f}, own {:.4f}, tile {:.4f}", recent(1), recent(2), recent(3), recent(4));
@@ -180,14 +191,19 @@ class Pretraining {
   void save() const {
     int32_t step = int32_t(state_.step);
     const Tensor history = view(const_cast<float*>(history_.data()), {int64_t(history_.size())});
-    write_safetensors(checkpoint_path(),
-                      {{"values", set_.values()},
-                       {"m", state_.m.tensor()},
-                       {"v", state_.v.tensor()},
-                       {"ema", state_.ema.tensor()},
-                       {"step", view(&step, {1})},
-                       {"history", history}},
-                      metadata_);
+    std::vector<Array> here;
+    here.reserve(4);
+    std::vector<OutTensor> out{{"step", view(&step, {1})}, {"history", history}};
+    for (const auto& [name, tensor] : state()) {
+      here.push_back(copy_of(tensor, set_.device(), Device::cpu));
+      out.emplace_back(name, here.back());
+    }
+    write_safetensors(checkpoint_path(), std::move(out), metadata_);
+  }
+
+  /// What a checkpoint holds of the weights and their optimiser.
+  [[nodiscard]] std::vector<std::pair<std::string, Tensor>> state() const {
+    return {{"values", set_.values()}, {"m", state_.m.tensor()}, {"v", state_.v.tensor()}, {"ema", state_.ema.tensor()}};
   }
 
   Config c_;
@@ -239,12 +255,15 @@ int pretrain(const Args& args) {
   o.flag("stain-jitter", &c.jitter.stain, "each stain is 1 + U(-x, x) times as strong").range(0, 1);
   o.flag("base-jitter", &c.jitter.base, "U(-x, x) is added to each stain").range(0, 1);
   o.flag("seed", &c.seed, "of everything random");
+  declare_device(o, c.device);
   if (!o.parse(args)) return 0;
   if (v.image % v.patch || v.patch % 16)
     fail(Exit::usage, "--patch-size {}: not a multiple of 16 that divides --image-size {}, expected one", v.patch, v.image);
   if (v.dim % v.heads || v.dim % 4) fail(Exit::usage, "--dim {}: expected a multiple of 4 and of --heads {}", v.dim, v.heads);
   v.hidden = 4 * v.dim;
   v.pooling = c.pooling == "cls" ? Pooling::cls : c.pooling == "mean" ? Pooling::mean : Pooling::cls_mean;
+  const ChosenDevice device = choose_device(c.device);
+  terminal::info("device: {}", device.text);
   make_output_folder(c.save_dir);
   make_output_folder(folder_of(c.out));
 
@@ -254,7 +273,7 @@ int pretrain(const Args& args) {
   const TileSource tiles(images, int(v.image), c.jitter);
   terminal::info("data: {} images, {} blocks of tissue", c.images.size(), tiles.blocks());
   const StatisticScale scale = measure(tiles, c);
-  Pretraining training(c, scale, tiles);
+  Pretraining training(c, scale, tiles, device.context);
   if (c.resume && std::filesystem::exists(training.checkpoint_path())) training.resume();
   if (!training.run()) return int(Exit::preempted);
   training.write_encoder();

@@ -13,6 +13,7 @@
 #include "model/fit.h"
 #include "tools/commands.h"
 #include "tools/data_flags.h"
+#include "tools/device_flag.h"
 #include "tools/features.h"
 #include "tools/report.h"
 #include "tools/run_folder.h"
@@ -23,6 +24,7 @@ namespace {
 
 struct TrainFlags {
   DataFlags data;
+  DeviceFlag device;
   std::string genes = "50", preset = "default", save_dir;
   bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
   int64_t save_every = 50, eval_every = 0;
@@ -67,6 +69,7 @@ void declare(Options& o, TrainFlags& f) {
   o.flag("maps", &f.maps, "PNG maps of the best genes");
   o.flag("clip", &f.clip, "no negative values in predictions/*.csv");
   o.flag("dry-run", &f.dry_run, "show the plan and stop");
+  declare_device(o, f.device);
 }
 
 ModelConfig config_of(const TrainFlags& f) {
@@ -155,7 +158,7 @@ void write_predictions(const RunFolder& run, const Predictor& model, const Secti
 }
 
 void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit,
-               const std::map<std::string, std::string>& encoder) {
+               const std::map<std::string, std::string>& encoder, const std::string& device) {
   int64_t spots = 0;
   for (const auto* group : {&s.train, &s.val, &s.test})
     for (const Slide& slide : *group) spots += slide.size();
@@ -166,9 +169,9 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
                  c.denoiser.layers, c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(),
                  c.members > 1 ? fmt::format(" in each of {} members", c.members) : "", c.denoiser.features,
                  encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
-  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; cpu, {}, {} threads", fit.stages(),
+  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; {}", fit.stages(),
                  fit.steps_per_stage(), terminal::bytes(fit.arena_bytes()),
-                 terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), name_of(best_isa()), thread_count());
+                 terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), device);
 }
 
 // The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop
@@ -211,6 +214,7 @@ int train(const Args& args) {
   declare(o, f);
   if (!o.parse(args)) return 0;
   ModelConfig config = config_of(f);
+  const ChosenDevice device = choose_device(f.device);
   catch_stop_signals();
   if (!f.dry_run) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
@@ -224,10 +228,10 @@ int train(const Args& args) {
   const Panel panel = panel_of(f.genes, data);
   for (const Section& section : data.sections)  // a gene that is not there shows before features are computed
     if (section.split() != Split::none) (void)counts_of(section, panel, f.data.missing());
-  const auto encoder = add_features(data.sections, f.data.features());
+  const auto encoder = add_features(data.sections, f.data.features(device.context));
   const Slides slides = slides_of(data, panel, f.data.missing());
-  Fit fit(config, panel.genes, slides.train, slides.val);
-  show_plan(data, slides, panel, fit, encoder);
+  Fit fit(config, panel.genes, slides.train, slides.val, device.context);
+  show_plan(data, slides, panel, fit, encoder, device.text);
   if (f.dry_run) return 0;
 
   RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);

@@ -18,10 +18,10 @@ void* cuda_allocate(size_t bytes) {
 
 void cuda_release(void* p) { (void)cudaFree(p); }
 
-void cuda_copy(void* to, const void* from, size_t bytes, void* stream) {
+void cuda_copy(void* to, const void* from, size_t bytes, bool wait, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
   cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, s), "copy");
-  cuda_check(cudaStreamSynchronize(s), "copy");
+  if (wait) cuda_check(cudaStreamSynchronize(s), "copy");
 }
 
 void cuda_fill(void* p, int byte, size_t bytes, void* stream) {
@@ -31,7 +31,7 @@ void cuda_fill(void* p, int byte, size_t bytes, void* stream) {
 bool cuda_is_emulated() { return true; }
 void* cuda_allocate(size_t bytes) { return emulator::allocate(bytes); }
 void cuda_release(void* p) { emulator::release(p); }
-void cuda_copy(void* to, const void* from, size_t bytes, void*) { emulator::copy(to, from, bytes); }
+void cuda_copy(void* to, const void* from, size_t bytes, bool, void*) { emulator::copy(to, from, bytes); }
 void cuda_fill(void* p, int byte, size_t bytes, void*) { emulator::fill(p, byte, bytes); }
 #endif
 

@@ -9,8 +9,8 @@ bool cuda_is_emulated();
 /// At least one byte, 256-byte aligned, content undefined. Throws Exit::memory naming bytes asked for and free.
 void* cuda_allocate(size_t bytes);
 void cuda_release(void* p);
-/// Copies on a stream and waits for it; either side may be the host.
-void cuda_copy(void* to, const void* from, size_t bytes, void* stream = nullptr);
+/// Copies on a stream; either side may be the host, in pageable memory. With `wait`, returns when it is done.
+void cuda_copy(void* to, const void* from, size_t bytes, bool wait, void* stream = nullptr);
 /// Every byte becomes `byte`, in the order of the stream.
 void cuda_fill(void* p, int byte, size_t bytes, void* stream = nullptr);
 

@@ -153,7 +153,7 @@ TEST_CASE("fit: a state of a program that computes otherwise is refused in one l
     write_safetensors(path, std::move(tensors), metadata);
     test::refuses(Exit::data,
                   "{}: metadata: numerics " + other + ", expected " + std::to_string(kNumerics) +
-                      "; resume with the stflow that began the run, or start a new one",
+                      "; resume with the stflow and the device that began the run, or start a new one",
                   path, [&] { fit.load(path); });
   }
 }

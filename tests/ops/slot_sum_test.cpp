@@ -1,4 +1,4 @@
-#include "engine/reduce.h"
+#include "ops/slot_sum.h"
 
 #include <doctest/doctest.h>
 
@@ -31,7 +31,7 @@ std::vector<float> node(const std::vector<std::vector<float>>& slots, int level,
 
 }  // namespace
 
-TEST_CASE("reduce: one tree, whether slots come together, one by one, or from several ranks") {
+TEST_CASE("slot sum: one tree, whether slots come together, one by one, or from several ranks") {
   SlotSum sum(kSize, DType::f32);
   for (int count : {1, 2, 3, 5, 7, 8, 13, 16}) {
     CAPTURE(count);

@@ -8,18 +8,20 @@
 #include <span>
 #include <vector>
 
+#include "engine/op.h"
 #include "engine/storage.h"
 
 namespace stflow {
 
-/// The root of the tree over `nodes` (equal sizes, f32 or f64), left in nodes[0]; the others are used up.
-void add_tree(std::span<const Tensor> nodes);
+/// The root of the tree over `nodes` (equal sizes, f32 or f64, in the memory of the context's device), left in nodes[0]; the others are
+/// used up.
+void add_tree(std::span<const Tensor> nodes, const Context& context = {});
 
 /// The same for slots that come one after another, with log2(V) + 1 buffers instead of V.
 class SlotSum {
  public:
-  /// `size` elements per slot.
-  SlotSum(int64_t size, DType type) : size_(size), type_(type) {}
+  /// `size` elements per slot, in the memory of the context's device.
+  SlotSum(int64_t size, DType type, const Context& context = {}) : size_(size), type_(type), context_(context) {}
 
   /// A zeroed buffer for the next slot's gradient. Fill it, then call add().
   Tensor next();
@@ -34,6 +36,7 @@ class SlotSum {
 
   int64_t size_;
   DType type_;
+  Context context_;
   std::vector<Array> buffers_;  // buffers_[i] holds the node on place i of the stack
   std::vector<int> levels_;     // its level; falling
 };

@@ -1,0 +1,65 @@
+#include "engine/cuda/devices.h"
+
+#include "engine/cuda/cuda.h"
+
+#ifdef __CUDACC__
+#include <cublas_v2.h>
+#endif
+
+namespace stflow {
+
+#ifdef __CUDACC__
+namespace {
+
+// 13000 is 13.0.
+std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
+}  // namespace
+
+std::vector<CudaDevice> cuda_devices(std::string& why_none) {
+  int count = 0;
+  const cudaError_t e = cudaGetDeviceCount(&count);
+  if (e != cudaSuccess || count == 0) {
+    (void)cudaGetLastError();
+    why_none = e == cudaSuccess ? "the driver shows no GPU" : cudaGetErrorString(e);
+    return {};
+  }
+  int current = 0;
+  cuda_check(cudaGetDevice(&current), "devices");
+  std::vector<CudaDevice> devices;
+  for (int i = 0; i < count; i++) {
+    cudaDeviceProp p{};
+    cuda_check(cudaGetDeviceProperties(&p, i), "devices");
+    CudaDevice d{p.name, p.major, p.minor, p.multiProcessorCount, 0, 0};
+    cuda_check(cudaSetDevice(i), "devices");
+    cuda_check(cudaMemGetInfo(&d.free, &d.total), "devices");
+    devices.push_back(d);
+  }
+  cuda_check(cudaSetDevice(current), "devices");
+  return devices;
+}
+
+void cuda_use(int number) { cuda_check(cudaSetDevice(number), "device"); }
+
+std::vector<std::pair<std::string, std::string>> cuda_versions() {
+  int driver = 0, runtime = 0, part[3] = {};
+  cuda_check(cudaDriverGetVersion(&driver), "driver version");
+  cuda_check(cudaRuntimeGetVersion(&runtime), "runtime version");
+  for (int i = 0; i < 3; i++) (void)cublasGetProperty(libraryPropertyType(i), &part[i]);
+  return {{"CUDA driver", driver ? version_text(driver) : "none"},
+          {"CUDA runtime", version_text(runtime)},
+          {"cuBLAS", std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2])}};
+}
+
+void cuda_wait() { cuda_check(cudaDeviceSynchronize(), "device"); }
+#else
+std::vector<CudaDevice> cuda_devices(std::string& why_none) {
+  why_none = "this build has no CUDA; `make CUDA=1` builds it in";
+  return {};
+}
+void cuda_use(int) {}
+std::vector<std::pair<std::string, std::string>> cuda_versions() { return {}; }
+void cuda_wait() {}
+#endif
+
+}  // namespace stflow

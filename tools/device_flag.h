@@ -1,0 +1,29 @@
+// --device: where a command computes.
+#pragma once
+#include <string>
+
+#include "engine/device.h"
+#include "tools/options.h"
+
+namespace stflow {
+
+struct DeviceFlag {
+  std::string device = "auto";
+  bool emulate = false;
+};
+
+/// Declares --device and --emulate.
+void declare_device(Options& o, DeviceFlag& f);
+
+/// What a command runs on, and the sentence that says so.
+struct ChosenDevice {
+  Context context;
+  std::string text;  // "cpu (auto: this build has no CUDA), avx512, 2 threads"
+};
+
+/// auto: the first GPU where this build has CUDA and the driver shows one, else the CPU. Throws Exit::usage for what is no device,
+/// Exit::device for one that is not there or that this build cannot use. A build without CUDA emulates its kernels on the CPU under --emulate
+/// alone: right, and far too slow for more than tests.
+ChosenDevice choose_device(const DeviceFlag& f);
+
+}  // namespace stflow

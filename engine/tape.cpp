@@ -165,7 +165,9 @@ void Tape::forward() {
     if (scorch_) settle(i);
     const Node& n = nodes_[size_t(i)];
     if (!n.op) continue;
-    if (n.value.size() > 0) n.op->forward(call(n, false));
+    const Call c = call(n, false);
+    if (n.value.size() > 0) n.op->forward(c);
+    if (watch_) watch_(watch_state_, n.op->name(), c, false);
     if (tamper_) tamper_(tamper_state_, n.op->name(), i, -1, n.value);
     if (check_finite_) verify_finite(n, n.value, "forward");
   }
@@ -195,6 +197,7 @@ void Tape::backward(Var loss) {
       if (node.in[k] >= 0) give_birth(nodes_[size_t(node.in[k])], size_t(node.in[k]));
     const Call c = call(node, true);
     if (node.value.size() > 0) node.op->backward(c);
+    if (watch_) watch_(watch_state_, node.op->name(), c, true);
     for (int k = 0; k < node.inputs && (tamper_ || check_finite_); k++) {
       if (!c.din[k].data) continue;
       if (tamper_) tamper_(tamper_state_, node.op->name(), i, k, c.din[k]);

@@ -86,6 +86,9 @@ class Tape {
   void layer(const char* name) { layer_ = name; }
   /// After each op, throws Exit::data naming op, layer, direction, shape and index of the first NaN or Inf.
   void check_finite(bool on) { check_finite_ = on; }
+  /// Called after each op: for measurements. `call` is what the op was given.
+  using Watch = void (*)(void* state, const char* op, const Call& call, bool backward);
+  void watch(Watch f, void* state) { watch_ = f, watch_state_ = state; }
   /// Tests only: fills every buffer with NaN outside its planned life, so that a wrong keep() is seen.
   void scorch(bool on) { scorch_ = on; }
   /// Tests only: called with what an op has just written, to change it on purpose: after forward its value (input -1), after
@@ -136,6 +139,8 @@ class Tape {
   char* arena_ = nullptr;
   const char* layer_ = "";
   bool training_ = false, check_finite_ = false, scorch_ = false;
+  Watch watch_ = nullptr;
+  void* watch_state_ = nullptr;
   Tamper tamper_ = nullptr;
   void* tamper_state_ = nullptr;
 };

@@ -1,14 +1,18 @@
-// stflow doctor: what this machine offers.
+// stflow doctor: what this machine offers, and whether the model computes on it what it should.
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <string>
 
+#include "engine/cuda/devices.h"
 #include "engine/device.h"
 #include "engine/threads.h"
 #include "engine/version.h"
+#include "model/golden.h"
 #include "tools/commands.h"
+#include "tools/device_flag.h"
+#include "tools/features.h"
 #include "tools/json_out.h"
 
 namespace stflow {
@@ -25,10 +29,30 @@ std::string proc_line(const char* path, const std::string& key) {
   return "";
 }
 
+constexpr double kTolerance = 1e-5;
+
+// The largest relative error over all quantities of the golden file that comes with stflow.
+GoldenLine self_test(const Context& context) {
+  GoldenLine worst;
+  for (const GoldenLine& l : check_golden(SafeTensors(shipped("tests/fixtures/denoiser_small.safetensors")), DType::f32, context))
+    if (!(l.error <= worst.error)) worst = l;
+  return worst;
+}
+
+JsonOut json_of(const CudaDevice& d) {
+  return {{"name", d.name},
+          {"compute_capability", fmt::format("{}.{}", d.major, d.minor)},
+          {"multiprocessors", d.multiprocessors},
+          {"memory_bytes", d.total},
+          {"free_bytes", d.free}};
+}
+
 }  // namespace
 
 int doctor(const Args& args) {
-  Options o("doctor", "Tells what this machine offers to stflow.", "stflow doctor --json");
+  DeviceFlag device_flag;
+  Options o("doctor", "Tells what this machine offers to stflow, and tests the model on the device.", "stflow doctor --json");
+  declare_device(o, device_flag);
   if (!o.parse(args)) return 0;
 
   utsname system{};
@@ -36,15 +60,25 @@ int doctor(const Args& args) {
   const auto memory = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
   std::string cpu = proc_line("/proc/cpuinfo", "model name");
   if (cpu.empty()) cpu = system.machine;
+  const ChosenDevice device = choose_device(device_flag);
+  std::string why_none;
+  const std::vector<CudaDevice> gpus = cuda_devices(why_none);
+  const GoldenLine worst = self_test(device.context);
+  const bool passed = worst.error <= kTolerance;
   JsonOut out{{"version", kVersion},
               {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
               {"cpu", cpu},
               {"instruction_set", name_of(best_isa())},
               {"threads", thread_count()},
-              {"memory_bytes", memory}};
+              {"memory_bytes", memory},
+              {"device", device.text},
+              {"gpus", JsonOut::array()},
+              {"self_test", {{"worst", worst.error}, {"quantity", worst.name}, {"tolerance", kTolerance}, {"passed", passed}}}};
+  for (const CudaDevice& d : gpus) out["gpus"].push_back(json_of(d));
+  for (const auto& [library, version] : cuda_versions()) out["versions"][library] = version;
   if (terminal::settings().json) {
     print_json(out);
-    return 0;
+    return passed ? 0 : int(Exit::mismatch);
   }
   terminal::Table table({"stflow", kVersion});
   table.row({"system", out["system"]});
@@ -52,8 +86,16 @@ int doctor(const Args& args) {
   table.row({"instruction set", name_of(best_isa())});
   table.row({"threads", std::to_string(thread_count())});
   table.row({"memory", terminal::bytes(memory)});
+  for (size_t i = 0; i < gpus.size(); i++)
+    table.row({fmt::format("GPU {}", i), fmt::format("{}, compute capability {}.{}, {} of {} free", gpus[i].name, gpus[i].major, gpus[i].minor,
+                                                     terminal::bytes(gpus[i].free), terminal::bytes(gpus[i].total))});
+  if (gpus.empty()) table.row({"GPUs", "none: " + why_none});
+  for (const auto& [library, version] : cuda_versions()) table.row({library, version});
+  table.row({"device", device.text});
+  table.row({"self-test", fmt::format("{}: worst relative error {:.1e} ({}), expected at most {:g}", passed ? "passed" : "FAILED", worst.error,
+                                      worst.name, kTolerance)});
   terminal::result(table.text());
-  return 0;
+  return passed ? 0 : int(Exit::mismatch);
 }
 
 }  // namespace stflow

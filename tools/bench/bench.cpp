@@ -26,7 +26,7 @@ std::vector<int64_t> whole_numbers(const char* flag, const std::vector<std::stri
 std::string milliseconds(const JsonOut& seconds) { return fmt::format("{:.3f}", 1e3 * seconds.get<double>()); }
 
 std::string text_of(const JsonOut& rows) {
-  terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "arena", "process"});
+  terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process"});
   for (const JsonOut& r : rows) {
     const auto number = [&](const char* key, const char* unit = "") {
       return r.contains(key) ? fmt::format("{:.1f}{}", r[key].get<double>(), unit) : std::string();
@@ -38,7 +38,7 @@ std::string text_of(const JsonOut& rows) {
                                                     : "";
     const std::string name = r["group"].get<std::string>() + (r.contains("name") ? ": " + r["name"].get<std::string>() : "");
     table.row({name, size, milliseconds(r["median_seconds"]), milliseconds(r["best_seconds"]), r["runs"].dump(), number("gflops"),
-               number("percent_of_peak"), memory("arena_bytes"), memory("peak_rss_bytes")});
+               number("percent_of_peak"), number("gigabytes_per_second"), number("times_the_floor"), memory("arena_bytes"), memory("peak_rss_bytes")});
   }
   return table.text();
 }
@@ -47,13 +47,15 @@ std::string text_of(const JsonOut& rows) {
 
 int bench(const Args& args) {
   std::string what = "all";
+  DeviceFlag device;
   double seconds = 2;
   std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"};
   Options o("bench", "Times the operators, a training step and sampling on this machine.", "stflow bench step --threads 2 --json");
-  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "vit", "gemm", "peak"}).optional();
+  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "ops", "vit", "gemm", "peak"}).optional();
   o.flag("seconds", &seconds, "time for each row, after one run to warm up; at least three runs").range(0, 3600);
-  o.flag("spots", &spots_text, "sizes of the slides of step and sample").placeholder("N,...");
+  o.flag("spots", &spots_text, "sizes of the slides of step, sample and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
+  declare_device(o, device);
   if (!o.parse(args)) return 0;
   const std::vector<int64_t> spots = whole_numbers("spots", spots_text), images = whole_numbers("images", images_text);
 
@@ -75,23 +77,29 @@ int bench(const Args& args) {
   if (wanted("vit"))
     for (const int64_t n : images) {
       terminal::info("vit, {} images", n);
-      add("vit", benchmark::in_child([&] { return benchmark::measure_vit(n, seconds); }));
+      add("vit", benchmark::in_child([&] { return benchmark::measure_vit(n, seconds, device); }));
     }
   for (const char* preset : {"reference", "default"})
     for (const int64_t n : spots) {
       if (wanted("step")) {
         terminal::info("step, {} preset, {} spots", preset, n);
-        add("step", benchmark::in_child([&] { return benchmark::measure_step(preset, n, seconds); }));
+        add("step", benchmark::in_child([&] { return benchmark::measure_step(preset, n, seconds, device); }));
       }
       if (wanted("sample")) {
         terminal::info("sample, {} preset, {} spots", preset, n);
-        add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds); }));
+        add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds, device); }));
       }
+    }
+  if (wanted("ops"))
+    for (const int64_t n : spots) {
+      terminal::info("ops, {} spots", n);
+      for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_operators(n, seconds, device)); })) add("ops", row);
     }
   if (terminal::settings().json)
     print_json(JsonOut{{"version", kVersion},
                        {"instruction_set", name_of(best_isa())},
                        {"threads", thread_count()},
+                       {"device", device.device},
                        {"peak_gflops", peak},
                        {"rows", rows}});
   else terminal::result(text_of(rows));

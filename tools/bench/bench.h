@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "tools/device_flag.h"
 #include "tools/json_out.h"
 
 namespace stflow::benchmark {
@@ -13,7 +14,7 @@ namespace stflow::benchmark {
 JsonOut time_runs(double seconds, const std::function<void()>& f);
 
 /// Runs `measure` in a child process and returns its object with "peak_rss_bytes" of that process added. The caller must not have
-/// used the thread pool. Errors of the child are thrown here.
+/// used the thread pool or a GPU: rows that run on a device choose it in the child. Errors of the child are thrown here.
 JsonOut in_child(const std::function<JsonOut()>& measure);
 
 /// GFLOP/s of multiply-adds on all threads: the best of the time given.
@@ -21,11 +22,14 @@ JsonOut measure_peak(double seconds);
 /// Products at the shapes of ViT-B/16 and STFlow: {"shape": [m, n, k], "gflops", ...} each.
 std::vector<JsonOut> measure_gemm(double seconds);
 /// ViT-B/16, 224 px, float32, random weights, on `images` images at a time: "images_per_second", "gflops", times.
-JsonOut measure_vit(int64_t images, double seconds);
+JsonOut measure_vit(int64_t images, double seconds, const DeviceFlag& device);
 
 /// One optimiser step on a whole slide of `spots` spots (the denoiser of a preset; 1024 features, 50 genes): times and "arena_bytes".
-JsonOut measure_step(const std::string& preset, int64_t spots, double seconds);
+JsonOut measure_step(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
 /// Geometry, what depends on the slide alone, and one draw of four evaluations: times and "arena_bytes".
-JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds);
+JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
+/// Each kind of operator in a step at the authors' sizes on a slide of `spots` spots, forward and backward: calls, median seconds of them all,
+/// bytes that it has to move (inputs once, results once, gradients likewise) and the rate.
+std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const DeviceFlag& device);
 
 }  // namespace stflow::benchmark

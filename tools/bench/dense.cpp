@@ -83,20 +83,25 @@ std::vector<JsonOut> measure_gemm(double seconds) {
   return rows;
 }
 
-JsonOut measure_vit(int64_t images, double seconds) {
+JsonOut measure_vit(int64_t images, double seconds, const DeviceFlag& flag) {
+  const Context context = choose_device(flag).context;
   const VitConfig config;
-  ParameterSet set;
+  ParameterSet set(DType::f32, context.device);
   const Vit vit(set, config);
   set.allocate(1);
-  Array image({images, config.image, config.image, 3}, DType::f32);
-  fill(image);
-  Tape tape;
-  [[maybe_unused]] const Var features = vit(tape.input(image));
-  Storage arena;
+  Array host({images, config.image, config.image, 3}, DType::f32);
+  fill(host);
+  const Array image = copy_of(host, Device::cpu, context.device);
+  Tape tape(context);
+  const Var features = vit(tape.input(image));
+  Storage arena(0, context.device);
   const size_t bytes = tape.plan(false);
   tape.bind(arena, set);
   JsonOut row{{"name", "ViT-B/16, 224 px"}, {"images", images}};
-  row.update(time_runs(seconds, [&] { tape.forward(); }));
+  row.update(time_runs(seconds, [&] {
+    tape.forward();
+    if (context.device != Device::cpu) (void)copy_of(tape.value(features), context.device, Device::cpu);
+  }));
   add_rate(row, double(images) * vit_flops(config));
   row["images_per_second"] = double(images) / row["median_seconds"].get<double>();
   row["arena_bytes"] = bytes;

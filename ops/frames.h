@@ -13,12 +13,15 @@ enum class FrameMode { reference, exact };
 /// Below this anisotropy (lambda_1 - lambda_2) / (lambda_1 + lambda_2) in [0, 1] the axes count as undefined.
 inline constexpr double kMinAnisotropy = 1e-6;
 
-/// What the edge network eats, in memory owned and reused.
+/// What the edge network eats, in memory owned and reused, the host's or the device's.
 struct Frames {
   Tensor values;           // (n, k, count, 3): [minor, major, distance] of the edge in each frame
   int count = 4;           // frames of every edge; 8 when the mode is exact and some spot of the slide is degenerate
   int64_t degenerate = 0;  // spots without defined axes; in mode reference their values are arbitrary
 
+  Storage scratch;  // of whoever fills them
+
+  explicit Frames(Device device = Device::cpu) : scratch(0, device), memory_(0, device) {}
   /// Shapes `values`; content undefined.
   void resize(int64_t n, int k, int count, DType type);
 
@@ -33,5 +36,8 @@ struct Frames {
 /// over when count is 8). Degenerate spot: the circle of radius ||centred x_j|| at angles 22.5, 67.5, ... degrees,
 /// counted from the edge itself, so that no axis is referred to. Neighbours all in one place: p = q = 0.
 void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames);
+/// The same where all of it is in the device's memory and `type` is f32. Waits for the device once, for the number of
+/// degenerate spots.
+void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames);
 
 }  // namespace stflow

@@ -1,31 +1,24 @@
 #include "ops/graph.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace stflow {
 namespace {
 
+/// An empty tensor has an address too.
 Tensor shaped(Storage& memory, Shape shape, DType type) {
-  memory.reserve(size_t(shape.size()) * bytes_of(type));
+  memory.reserve(std::max<size_t>(size_t(shape.size()) * bytes_of(type), 1));
   return {memory.data(), shape, type};
-}
-
-/// `host` in the device's memory, which `memory` owns.
-Tensor moved(Storage& memory, const Tensor& host, Device device) {
-  memory = Storage(host.bytes() + 1, device);
-  copy(device, memory.data(), Device::cpu, host.data, host.bytes());
-  return {memory.data(), host.shape, host.type};
 }
 
 }  // namespace
 
-Graph Graph::to(Device device) const {
-  Graph g;
-  g.n = n, g.k = k;
-  g.idx = moved(g.idx_, idx, device);
-  g.distance = moved(g.distance_, distance, device);
-  g.reverse_start = moved(g.start_, reverse_start, device);
-  g.reverse = moved(g.reverse_, reverse, device);
+Graph Graph::to(Device there) const {
+  Graph g(there);
+  g.resize(n, k);
+  for (auto [from, to] : {std::pair{&idx, &g.idx}, {&distance, &g.distance}, {&reverse_start, &g.reverse_start}, {&reverse, &g.reverse}})
+    copy(there, to->data, device(), from->data, from->bytes());
   return g;
 }
 
@@ -42,7 +35,7 @@ void Graph::resize(int64_t spots, int neighbours) {
 void Graph::build_reverse(const Tensor& rank) {
   const auto *to = idx.as<int32_t>(), *position = rank.as<int32_t>();
   auto *start = reverse_start.as<int32_t>(), *edges = reverse.as<int32_t>();
-  auto* order = shaped(order_, {n}, DType::i32).as<int32_t>();
+  auto* order = shaped(scratch, {n}, DType::i32).as<int32_t>();
   for (int64_t i = 0; i < n; i++) order[position[i]] = int32_t(i);
 
   // Counting sort by target. start[j + 1] first counts, then is the place of the next edge to j, at last the end of j.

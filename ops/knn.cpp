@@ -6,15 +6,12 @@
 #include <vector>
 
 #include "engine/threads.h"
+#include "ops/cuda/cell_grid.h"
 
 namespace stflow {
 namespace {
 
 constexpr int64_t kLeaf = 8;  // places in a leaf at most
-
-struct Point {
-  double x, y;
-};
 
 /// The distinct places of a slide, in the order of a balanced k-d tree whose node v has the children 2v + 1 and 2v + 2
 /// and covers the first and second half of its range.
@@ -180,26 +177,50 @@ class Search {
   std::vector<Spot> chosen_;
 };
 
+[[noreturn]] void refuse(int64_t i, Point p) { fail(Exit::data, "coordinates: spot {} at ({}, {}), expected finite numbers", i, p.x, p.y); }
+
+void verify_arguments(const Tensor& coords, const Tensor& rank, int k) {
+  const int64_t n = coords.shape[0];
+  check(coords.shape == Shape{n, 2} && coords.type == DType::f64 && rank.shape == Shape{n} && rank.type == DType::i32 && k >= 0,
+        "knn: coordinates {} {}, ranks {}, k {}", coords.shape.text(), name_of(coords.type), rank.shape.text(), k);
+}
+
 void verify(const Point* c, const int32_t* rank, int64_t n) {
   std::vector<unsigned char> seen(size_t(n), 0);
   for (int64_t i = 0; i < n; i++) {
-    if (!(std::fabs(c[i].x) <= 1e12 && std::fabs(c[i].y) <= 1e12))
-      fail(Exit::data, "coordinates: spot {} at ({}, {}), expected finite numbers", i, c[i].x, c[i].y);
+    if (!acceptable(c[i])) refuse(i, c[i]);
     check(rank[i] >= 0 && rank[i] < n && !seen[size_t(rank[i])], "knn: rank {} of spot {} is no permutation", rank[i], i);
     seen[size_t(rank[i])] = 1;
   }
+}
+
+int neighbours_of(int64_t n, int k) { return int(std::min<int64_t>(k, std::max<int64_t>(n - 1, 0))); }
+
+double median_nearest(const double* d, int64_t n, int64_t k) {
+  std::vector<double> nearest;
+  nearest.reserve(size_t(n));
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t e = i * k; e < (i + 1) * k; e++)
+      if (d[e] > 0) {
+        nearest.push_back(d[e]);
+        break;
+      }
+  if (nearest.empty()) return 1;
+  const auto middle = nearest.begin() + std::ptrdiff_t(nearest.size() / 2);
+  std::nth_element(nearest.begin(), middle, nearest.end());
+  if (nearest.size() % 2 == 1) return *middle;
+  return 0.5 * (*middle + *std::max_element(nearest.begin(), middle));
 }
 
 }  // namespace
 
 void build_knn(const Tensor& coords, const Tensor& rank, int k, Graph& graph) {
   const int64_t n = coords.shape[0];
-  check(coords.shape == Shape{n, 2} && coords.type == DType::f64 && rank.shape == Shape{n} && rank.type == DType::i32 && k >= 0,
-        "knn: coordinates {} {}, ranks {}, k {}", coords.shape.text(), name_of(coords.type), rank.shape.text(), k);
+  verify_arguments(coords, rank, k);
   const auto* c = static_cast<const Point*>(coords.data);
   const auto* position = rank.as<int32_t>();
   verify(c, position, n);
-  graph.resize(n, int(std::min<int64_t>(k, std::max<int64_t>(n - 1, 0))));
+  graph.resize(n, neighbours_of(n, k));
   if (graph.k > 0) {
     thread_local Tree tree;  // keeps its capacity from slide to slide
     tree.build(c, position, n);
@@ -226,21 +247,28 @@ void build_knn(const Tensor& coords, const Tensor& rank, int k, Graph& graph) {
   graph.build_reverse(rank);
 }
 
-double median_neighbour_distance(const Graph& graph) {
-  std::vector<double> nearest;
-  nearest.reserve(size_t(graph.n));
-  const auto* d = graph.distance.as<double>();
-  for (int64_t i = 0; i < graph.n; i++)
-    for (int64_t e = i * graph.k; e < (i + 1) * graph.k; e++)
-      if (d[e] > 0) {
-        nearest.push_back(d[e]);
-        break;
-      }
-  if (nearest.empty()) return 1;
-  const auto middle = nearest.begin() + std::ptrdiff_t(nearest.size() / 2);
-  std::nth_element(nearest.begin(), middle, nearest.end());
-  if (nearest.size() % 2 == 1) return *middle;
-  return 0.5 * (*middle + *std::max_element(nearest.begin(), middle));
+void build_knn(Cuda on, const Tensor& coords, const Tensor& rank, int k, Graph& graph) {
+  const int64_t n = coords.shape[0];
+  verify_arguments(coords, rank, k);
+  check(graph.device() == Device::cuda, "knn: a graph in the host's memory");
+  const Survey s = survey(on, coords, rank, graph.scratch);
+  if (s.bad < n) {
+    Point p{};
+    copy(Device::cpu, &p, Device::cuda, coords.as<Point>() + s.bad, sizeof p, on.stream);
+    refuse(s.bad, p);
+  }
+  check(s.misranked == n, "knn: the rank of spot {} is no permutation", s.misranked);
+  graph.resize(n, neighbours_of(n, k));
+  if (graph.k > 0) search_cells(on, CellGrid(s, n), coords, rank, graph);
+  build_reverse(on, rank, graph);
+}
+
+double median_neighbour_distance(const Graph& graph) { return median_nearest(graph.distance.as<double>(), graph.n, graph.k); }
+
+double median_neighbour_distance(Cuda on, const Graph& graph) {
+  std::vector<double> d(size_t(graph.distance.size()));
+  copy(Device::cpu, d.data(), Device::cuda, graph.distance.data, graph.distance.bytes(), on.stream);
+  return median_nearest(d.data(), graph.n, graph.k);
 }
 
 }  // namespace stflow

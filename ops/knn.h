@@ -16,8 +16,14 @@ inline constexpr double kTieTolerance = 1e-9;
 /// Throws Exit::data for a coordinate that is not finite or beyond 1e12.
 void build_knn(const Tensor& coords, const Tensor& rank, int k, Graph& graph);
 
+/// The same graph, byte for byte, of coords and rank in the device's memory, into a graph there. O(n) for layouts without gaps; where a
+/// share of all spots lies in one place or in clusters far apart, O(n) for each of those spots. Waits for the device once.
+void build_knn(Cuda on, const Tensor& coords, const Tensor& rank, int k, Graph& graph);
+
 /// The median over spots of the distance to the nearest neighbour elsewhere (distance > 0); 1 if no spot has one.
 /// The unit of length of a slide, in the coordinates' unit.
 double median_neighbour_distance(const Graph& graph);
+/// The same of a graph in the device's memory; waits for it.
+double median_neighbour_distance(Cuda on, const Graph& graph);
 
 }  // namespace stflow

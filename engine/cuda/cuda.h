@@ -65,5 +65,7 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline cudaStream_t stream_of(Cuda on) { return static_cast<cudaStream_t>(on.stream); }
 /// Blocks of `block` threads for n elements; 0 for none.
 constexpr unsigned blocks_for(int64_t n, int64_t block) { return unsigned((n + block - 1) / block); }
+/// Counts one more and returns how many there were. Integers only: whatever the order of arrival, the count is the same.
+__device__ inline int count_up(int* counter) { return atomicAdd(counter, 1); }
 
 }  // namespace stflow

@@ -105,11 +105,7 @@ TEST_CASE("frames: permuting the spots permutes the frames byte for byte, at any
     for (uint32_t turn = 0; turn < 10; turn++) {
       CAPTURE(l.name);
       const auto to = test::shuffled(l.n(), 300 + turn);
-      Layout m = l;
-      for (size_t i = 0; i < to.size(); i++) {
-        const auto j = size_t(to[i]);
-        m.rank[j] = l.rank[i], m.coords[2 * j] = l.coords[2 * i], m.coords[2 * j + 1] = l.coords[2 * i + 1];
-      }
+      Layout m = test::permuted(l, to);
       set_thread_count(1 + int(turn % 3));
       const int k = 1 + int(turn);
       build(l, k, FrameMode::exact, a);
@@ -219,4 +215,32 @@ TEST_CASE("frames: neighbours, projections and distances of the reference model"
         CHECK(std::fabs(v[2] - distance[e]) <= 1e-12 * distance[e]);
       }
   }
+}
+
+TEST_CASE("frames: the device's are the host's byte for byte, in both modes, on every layout, in every order of threads") {
+  Graph graph;
+  Frames host, device(Device::cuda);
+  int64_t degenerate = 0;
+  for (Layout& l : test::layouts_for_device()) {
+    const Array coords = test::on_device(l.points());
+    for (int k : {0, 1, 3, 6, 8, 17})
+      for (FrameMode mode : {FrameMode::reference, FrameMode::exact}) {
+        CAPTURE(l.name);
+        CAPTURE(k);
+        build_knn(l.points(), l.ranks(), k, graph);
+        const Graph there = graph.to(Device::cuda);
+        const double unit = median_neighbour_distance(graph);
+        average_frames(l.points(), graph, mode, unit, DType::f32, host);
+        degenerate += host.degenerate;
+        test::in_every_order([&] {
+          average_frames(Cuda{}, coords, there, mode, unit, DType::f32, device);
+          REQUIRE(device.degenerate == host.degenerate);
+          REQUIRE(device.values.shape == host.values.shape);
+          Array back(device.values.shape, DType::f32);
+          copy(Device::cpu, back.tensor().data, Device::cuda, device.values.data, device.values.bytes());
+          REQUIRE(std::memcmp(back.tensor().data, host.values.data, host.values.bytes()) == 0);
+        });
+      }
+  }
+  CHECK(degenerate > 100);  // both kinds were met
 }

@@ -36,6 +36,12 @@ std::vector<int32_t> plain_search(const Layout& l, int k) {
   return idx;
 }
 
+bool same_bytes(const Tensor& a, const Tensor& b) { return a.shape == b.shape && std::memcmp(a.data, b.data, a.bytes()) == 0; }
+bool same(const Graph& a, const Graph& b) {
+  return a.n == b.n && a.k == b.k && same_bytes(a.idx, b.idx) && same_bytes(a.distance, b.distance) &&
+         same_bytes(a.reverse_start, b.reverse_start) && same_bytes(a.reverse, b.reverse);
+}
+
 std::vector<int32_t> numbers(const Tensor& t) { return {t.as<int32_t>(), t.as<int32_t>() + t.size()}; }
 
 }  // namespace
@@ -70,12 +76,7 @@ TEST_CASE("knn: permuting the spots permutes the graph, at any thread count") {
       for (uint32_t turn = 0; turn < 10; turn++) {
         CAPTURE(l.name);
         const auto to = test::shuffled(l.n(), 100 + turn);  // spot i of l is spot to[i] of m
-        Layout m = l;
-        for (int64_t i = 0; i < l.n(); i++) {
-          const auto j = size_t(to[size_t(i)]);
-          m.rank[j] = l.rank[size_t(i)];
-          m.coords[2 * j] = l.coords[size_t(2 * i)], m.coords[2 * j + 1] = l.coords[size_t(2 * i + 1)];
-        }
+        Layout m = test::permuted(l, to);
         set_thread_count(1 + int(turn % 3));
         build_knn(l.points(), l.ranks(), k, g);
         build_knn(m.points(), m.ranks(), k, h);
@@ -134,5 +135,56 @@ TEST_CASE("knn: memory is kept, median distance, bad coordinates") {
       CHECK(e.code() == Exit::data);
       CHECK(std::string(e.what()).find("spot 1") != std::string::npos);
     }
+  }
+}
+
+TEST_CASE("knn: the device's graph and median are the host's byte for byte, on every layout, in every order of threads") {
+  Graph host, device(Device::cuda);
+  for (Layout& l : test::layouts_for_device()) {
+    const Array coords = test::on_device(l.points()), rank = test::on_device(l.ranks());
+    for (int k : {0, 1, 2, 3, 6, 8, 17, 100}) {
+      if (l.n() * k > 30000) continue;
+      CAPTURE(l.name);
+      CAPTURE(k);
+      build_knn(l.points(), l.ranks(), k, host);
+      test::in_every_order([&] {
+        build_knn(Cuda{}, coords, rank, k, device);
+        REQUIRE(same(device.to(Device::cpu), host));
+      });
+      REQUIRE(median_neighbour_distance(Cuda{}, device) == median_neighbour_distance(host));
+    }
+  }
+}
+
+TEST_CASE("knn: the device refuses what the host refuses in the same words, and keeps its memory") {
+  Layout l = test::layouts()[2], pair = test::layouts()[9];
+  auto refusal = [](auto build) -> std::pair<Exit, std::string> {
+    try {
+      build();
+    } catch (const Error& e) {
+      return {e.code(), e.what()};
+    }
+    return {Exit::ok, "accepted"};
+  };
+  Graph host, device(Device::cuda);
+  auto there = [&](Layout& layout) { build_knn(Cuda{}, test::on_device(layout.points()), test::on_device(layout.ranks()), 8, device); };
+  there(l);
+  const void* memory = device.idx.data;
+  there(pair);
+  CHECK(device.idx.data == memory);
+  CHECK(device.k == 1);
+  for (double bad : {double(NAN), double(INFINITY), -2e12}) {
+    Layout wrong = l;
+    wrong.coords[31] = wrong.coords[100] = bad;
+    test::in_every_order([&] {
+      const auto got = refusal([&] { there(wrong); });
+      CHECK(got.first == Exit::data);
+      CHECK(got == refusal([&] { build_knn(wrong.points(), wrong.ranks(), 8, host); }));
+    });
+  }
+  for (int32_t bad : {-1, 81, l.rank[3]}) {
+    Layout wrong = l;
+    wrong.rank[70] = bad;
+    CHECK(refusal([&] { there(wrong); }).first == Exit::internal);
   }
 }

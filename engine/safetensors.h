@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
 #include "engine/device.h"
+#include "engine/file.h"
 #include "engine/tensor.h"
 
 namespace stflow {

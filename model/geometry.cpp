@@ -3,24 +3,27 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/op.h"
 #include "ops/knn.h"
 
 namespace stflow {
 
 void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit) {
-  if (context_.device != Device::cpu) {
-    Geometry here;
-    here.build(coords, rank, config, type, unit);
-    graph_ = here.graph_.to(context_.device);
-    unit_ = here.unit_;
-    frames_.count = here.frames_.count, frames_.degenerate = here.frames_.degenerate;
-    frame_values_ = copy_of(here.frames_.values, Device::cpu, context_.device, context_.stream);
-    frames_.values = frame_values_;
-    return;
+  auto length = [&](auto median) { return !config.scale_free ? 1 : unit > 0 ? unit : median(); };
+  if (context_.device == Device::cpu) {
+    build_knn(coords, rank, config.neighbors, graph_);
+    unit_ = length([&] { return median_neighbour_distance(graph_); });
+    return average_frames(coords, graph_, config.frames, unit_, type, frames_);
   }
-  build_knn(coords, rank, config.neighbors, graph_);
-  unit_ = !config.scale_free ? 1 : unit > 0 ? unit : median_neighbour_distance(graph_);
-  average_frames(coords, graph_, config.frames, unit_, type, frames_);
+  const Cuda on{context_.stream};
+  Tensor xy = coords, order = rank;
+  input_.reserve(aligned(coords.bytes()) + rank.bytes());
+  xy.data = input_.data(), order.data = static_cast<char*>(input_.data()) + aligned(coords.bytes());
+  copy(Device::cuda, xy.data, Device::cpu, coords.data, coords.bytes(), on.stream);
+  copy(Device::cuda, order.data, Device::cpu, rank.data, rank.bytes(), on.stream);
+  build_knn(on, xy, order, config.neighbors, graph_);
+  unit_ = length([&] { return median_neighbour_distance(on, graph_); });
+  average_frames(on, xy, graph_, config.frames, unit_, type, frames_);
 }
 
 std::vector<int32_t> canonical_rank(const std::vector<std::string>& barcodes) {

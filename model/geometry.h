@@ -19,7 +19,8 @@ struct GeometryConfig {
 class Geometry {
  public:
   /// graph() and frames() are in the memory of the context's device.
-  explicit Geometry(const Context& context = {}) : context_(context) {}
+  explicit Geometry(const Context& context = {})
+      : context_(context), graph_(context.device), frames_(context.device), input_(0, context.device) {}
   /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20). `unit` > 0 replaces the median
   /// distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
   void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
@@ -32,7 +33,7 @@ class Geometry {
   Context context_;
   Graph graph_;
   Frames frames_;
-  Array frame_values_;  // of a device
+  Storage input_;  // coordinates and ranks on a device
   double unit_ = 1;
 };
 

@@ -39,8 +39,7 @@ Prior fit_prior(PriorKind kind, const std::vector<float>& counts, int64_t genes)
   return p;
 }
 
-void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y,
-                   const Context& context) const {
+void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y, const Context& context) const {
   if (context.device != Device::cpu) {
     const Array here(y.shape, y.type);
     sample(rank, key, targets, here);

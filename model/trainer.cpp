@@ -52,8 +52,7 @@ Trainer::Data Trainer::prepare(int slot) {
     if (!resident_.empty()) return {resident_[2 * s], resident_[2 * s + 1]};
     return {item_.inputs(), item_.targets()};
   }
-  item_.set_disc(slides_[s], *geometries_[s], geometry_config_,
-                 RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
+  item_.set_disc(slides_[s], *geometries_[s], geometry_config_, RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
   const Context& c = tape_.context();
   if (c.device == Device::cpu) return {item_.inputs(), item_.targets()};
   Data d{item_.inputs(), item_.targets()};

@@ -22,8 +22,8 @@ struct ChosenDevice {
 };
 
 /// auto: the first GPU where this build has CUDA and the driver shows one, else the CPU. Throws Exit::usage for what is no device,
-/// Exit::device for one that is not there or that this build cannot use. A build without CUDA emulates its kernels on the CPU under --emulate
-/// alone: right, and far too slow for more than tests.
+/// Exit::device for one that is not there or that this build cannot use. A build without CUDA emulates its kernels on the CPU under
+/// --emulate alone: right, and far too slow for more than tests.
 ChosenDevice choose_device(const DeviceFlag& f);
 
 }  // namespace stflow

@@ -87,13 +87,13 @@ int doctor(const Args& args) {
   table.row({"threads", std::to_string(thread_count())});
   table.row({"memory", terminal::bytes(memory)});
   for (size_t i = 0; i < gpus.size(); i++)
-    table.row({fmt::format("GPU {}", i), fmt::format("{}, compute capability {}.{}, {} of {} free", gpus[i].name, gpus[i].major, gpus[i].minor,
-                                                     terminal::bytes(gpus[i].free), terminal::bytes(gpus[i].total))});
+    table.row({fmt::format("GPU {}", i), fmt::format("{}, compute capability {}.{}, {} of {} free", gpus[i].name, gpus[i].major,
+                                                     gpus[i].minor, terminal::bytes(gpus[i].free), terminal::bytes(gpus[i].total))});
   if (gpus.empty()) table.row({"GPUs", "none: " + why_none});
   for (const auto& [library, version] : cuda_versions()) table.row({library, version});
   table.row({"device", device.text});
-  table.row({"self-test", fmt::format("{}: worst relative error {:.1e} ({}), expected at most {:g}", passed ? "passed" : "FAILED", worst.error,
-                                      worst.name, kTolerance)});
+  table.row({"self-test", fmt::format("{}: worst relative error {:.1e} ({}), expected at most {:g}", passed ? "passed" : "FAILED",
+                                      worst.error, worst.name, kTolerance)});
   terminal::result(table.text());
   return passed ? 0 : int(Exit::mismatch);
 }

@@ -157,8 +157,8 @@ void write_predictions(const RunFolder& run, const Predictor& model, const Secti
   write_predictions(run.file("predictions/" + section.sample() + ".csv"), section, model.genes, values);
 }
 
-void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit,
-               const std::map<std::string, std::string>& encoder, const std::string& device) {
+void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const Fit& fit, const std::map<std::string, std::string>& encoder,
+               const std::string& device) {
   int64_t spots = 0;
   for (const auto* group : {&s.train, &s.val, &s.test})
     for (const Slide& slide : *group) spots += slide.size();
@@ -169,9 +169,9 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
                  c.denoiser.layers, c.denoiser.hidden, c.denoiser.heads, c.geometry.neighbors, fit.current().parameters().parameters(),
                  c.members > 1 ? fmt::format(" in each of {} members", c.members) : "", c.denoiser.features,
                  encoder.at("kind") == "encoder" ? "the encoder's" : "precomputed");
-  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; {}", fit.stages(),
-                 fit.steps_per_stage(), terminal::bytes(fit.arena_bytes()),
-                 terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)), device);
+  terminal::info("plan: {} x {} steps; memory {} for activations, {} for weights and optimiser; {}", fit.stages(), fit.steps_per_stage(),
+                 terminal::bytes(fit.arena_bytes()), terminal::bytes(uint64_t(fit.current().parameters().size()) * 5 * sizeof(float)),
+                 device);
 }
 
 // The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop

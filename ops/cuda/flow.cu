@@ -47,7 +47,8 @@ template <> void euler_step(Cuda on, double t, double dt, Tensor x1, Tensor y) {
 }
 
 template <> void heun_predict(Cuda on, double t, double dt, Tensor x1, Tensor y, Tensor velocity) {
-  launch("heun_predict", predict_kernel, over(on, y), float(1 - t), float(dt), x1.as<float>(), y.as<float>(), velocity.as<float>(), y.size());
+  launch("heun_predict", predict_kernel, over(on, y), float(1 - t), float(dt), x1.as<float>(), y.as<float>(), velocity.as<float>(),
+         y.size());
 }
 
 template <> void heun_correct(Cuda on, double t, double dt, Tensor x1, Tensor velocity, Tensor y) {

@@ -37,8 +37,7 @@ template <class F> void in_each_order(F f) {
 double apart(const std::vector<float>& a, const std::vector<float>& b) {
   REQUIRE(a.size() == b.size());
   double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); i++)
-    difference += std::pow(double(a[i]) - double(b[i]), 2), size += std::pow(double(b[i]), 2);
+  for (size_t i = 0; i < a.size(); i++) difference += std::pow(double(a[i]) - double(b[i]), 2), size += std::pow(double(b[i]), 2);
   return std::sqrt(difference / size);
 }
 
@@ -47,7 +46,8 @@ std::vector<float> floats(const Array& a) { return {a.as<float>(), a.as<float>()
 // A model of one layer on three small slides.
 ModelConfig small(ItemLaw item) {
   ModelConfig c = test::small_config();
-  c.epochs = item == ItemLaw::whole ? 4 : 2, c.members = 1, c.expert = false, c.training.item = item, c.training.batch = item == ItemLaw::whole ? 2 : 1;
+  c.epochs = item == ItemLaw::whole ? 4 : 2, c.members = 1, c.expert = false, c.training.item = item,
+  c.training.batch = item == ItemLaw::whole ? 2 : 1;
   c.training.warmup = 0;  // ten steps that move
   return c;
 }

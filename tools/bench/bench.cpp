@@ -26,7 +26,8 @@ std::vector<int64_t> whole_numbers(const char* flag, const std::vector<std::stri
 std::string milliseconds(const JsonOut& seconds) { return fmt::format("{:.3f}", 1e3 * seconds.get<double>()); }
 
 std::string text_of(const JsonOut& rows) {
-  terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process"});
+  terminal::Table table(
+      {"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process"});
   for (const JsonOut& r : rows) {
     const auto number = [&](const char* key, const char* unit = "") {
       return r.contains(key) ? fmt::format("{:.1f}{}", r[key].get<double>(), unit) : std::string();
@@ -38,7 +39,8 @@ std::string text_of(const JsonOut& rows) {
                                                     : "";
     const std::string name = r["group"].get<std::string>() + (r.contains("name") ? ": " + r["name"].get<std::string>() : "");
     table.row({name, size, milliseconds(r["median_seconds"]), milliseconds(r["best_seconds"]), r["runs"].dump(), number("gflops"),
-               number("percent_of_peak"), number("gigabytes_per_second"), number("times_the_floor"), memory("arena_bytes"), memory("peak_rss_bytes")});
+               number("percent_of_peak"), number("gigabytes_per_second"), number("times_the_floor"), memory("arena_bytes"),
+               memory("peak_rss_bytes")});
   }
   return table.text();
 }
@@ -93,7 +95,8 @@ int bench(const Args& args) {
   if (wanted("ops"))
     for (const int64_t n : spots) {
       terminal::info("ops, {} spots", n);
-      for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_operators(n, seconds, device)); })) add("ops", row);
+      for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_operators(n, seconds, device)); }))
+        add("ops", row);
     }
   if (terminal::settings().json)
     print_json(JsonOut{{"version", kVersion},

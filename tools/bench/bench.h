@@ -28,8 +28,8 @@ JsonOut measure_vit(int64_t images, double seconds, const DeviceFlag& device);
 JsonOut measure_step(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
 /// Geometry, what depends on the slide alone, and one draw of four evaluations: times and "arena_bytes".
 JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
-/// Each kind of operator in a step at the authors' sizes on a slide of `spots` spots, forward and backward: calls, median seconds of them all,
-/// bytes that it has to move (inputs once, results once, gradients likewise) and the rate.
+/// Each kind of operator in a step at the authors' sizes on a slide of `spots` spots, forward and backward: calls, median seconds of them
+/// all, bytes that it has to move (inputs once, results once, gradients likewise) and the rate.
 std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const DeviceFlag& device);
 
 }  // namespace stflow::benchmark

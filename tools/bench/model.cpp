@@ -31,7 +31,8 @@ JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds,
   const ModelConfig c = sized(preset);
   const Slide slide = made_up_slide(spots, c.denoiser.features);
   const Prior prior = fit_prior(PriorKind::zinb_fixed, slide.counts, kGenes);
-  const Array features = copy_of(view(const_cast<float*>(slide.features.data()), {spots, c.denoiser.features}), Device::cpu, context.device);
+  const Array features =
+      copy_of(view(const_cast<float*>(slide.features.data()), {spots, c.denoiser.features}), Device::cpu, context.device);
   ParameterSet set(DType::f32, context.device);
   const Denoiser denoiser(set, c.denoiser);
   set.allocate(1);

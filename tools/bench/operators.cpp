@@ -1,4 +1,5 @@
-// Where the time of a training step goes: each kind of operator, and how far it is from the floor that memory sets.
+// Where the time of a training step goes: each kind of operator, and how far it is from its floor: the time to move its inputs and results
+// once, or of the matrix products of linear, if that is longer.
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -14,12 +15,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The bandwidth of an H100's memory, by which the comments of ops/cuda/ count their floors, in bytes a second.
-constexpr double kDeviceBandwidth = 3.0e12;
+// An H100's memory and its float32 units, by which the comments of ops/cuda/ count their floors.
+constexpr double kBytesPerSecond = 3.0e12, kFlopsPerSecond = 67e12;
 
 struct Total {
   int64_t calls = 0;
-  double bytes = 0;
+  double bytes = 0, floor = 0;  // floor: seconds on an H100
   std::vector<double> seconds;  // of all calls, one entry a run
 };
 
@@ -34,11 +35,13 @@ struct Profile {
     if (device) cuda_wait();
     const auto now = Clock::now();
     Total& t = totals[fmt::format("{}, {}", op, backward ? "backward" : "forward")];
-    if (t.seconds.size() <= run) t.seconds.resize(run + 1), t.calls = 0, t.bytes = 0;
+    if (t.seconds.size() <= run) t.seconds.resize(run + 1), t.calls = 0, t.bytes = t.floor = 0;
     t.seconds[run] += std::chrono::duration<double>(now - last).count();
     t.calls++;
-    for (int i = 0; i < c.inputs; i++) t.bytes += double(c.in[i].bytes()) + (c.din[i].data ? 2.0 * double(c.din[i].bytes()) : 0.0);
-    t.bytes += double(backward ? c.dout.bytes() : c.out.bytes());
+    double bytes = double(backward ? c.dout.bytes() : c.out.bytes()), flops = 0;
+    for (int i = 0; i < c.inputs; i++) bytes += double(c.in[i].bytes()) + (c.din[i].data ? 2.0 * double(c.din[i].bytes()) : 0.0);
+    if (std::string_view(op) == "linear") flops = (backward ? 4.0 : 2.0) * double(c.in[0].rows()) * double(c.in[1].size());
+    t.bytes += bytes, t.floor += std::max(bytes / kBytesPerSecond, flops / kFlopsPerSecond);
     last = Clock::now();
   }
 };
@@ -54,7 +57,8 @@ std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const Devi
   set.allocate(1);
   Geometry geometry(context);
   geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
-  const Array features = copy_of(view(const_cast<float*>(slide.features.data()), {spots, config.denoiser.features}), Device::cpu, context.device);
+  const Array features =
+      copy_of(view(const_cast<float*>(slide.features.data()), {spots, config.denoiser.features}), Device::cpu, context.device);
   const Array genes({spots, config.denoiser.genes}, DType::f32, context.device), time({1}, DType::f32, context.device);
 
   Tape tape(context);
@@ -80,9 +84,15 @@ std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const Devi
   for (auto& [name, t] : profile.totals) {
     std::sort(t.seconds.begin(), t.seconds.end());
     const double median = t.seconds[t.seconds.size() / 2];
-    JsonOut row{{"name", name},   {"spots", spots},   {"median_seconds", median}, {"best_seconds", t.seconds[0]}, {"runs", t.seconds.size()},
-                {"calls", t.calls}, {"bytes", t.bytes}, {"gigabytes_per_second", t.bytes / median / 1e9}};
-    if (profile.device) row["times_the_floor"] = median * kDeviceBandwidth / t.bytes;
+    JsonOut row{{"name", name},
+                {"spots", spots},
+                {"median_seconds", median},
+                {"best_seconds", t.seconds[0]},
+                {"runs", t.seconds.size()},
+                {"calls", t.calls},
+                {"bytes", t.bytes},
+                {"gigabytes_per_second", t.bytes / median / 1e9}};
+    if (profile.device) row["times_the_floor"] = median / t.floor;
     rows.push_back(std::move(row));
   }
   std::sort(rows.begin(), rows.end(), [](const JsonOut& a, const JsonOut& b) { return a["median_seconds"] > b["median_seconds"]; });

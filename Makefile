@@ -3,11 +3,12 @@
 # make asan|tsan  the same tests under sanitizers (TESTS="..." are arguments of the test program)
 # make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
 # make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
+# make CUDA=1     with the CUDA back end for GPUs (by itself where there are nvcc and a GPU; CUDA=0: without)
+# make ptxas      registers, shared memory and spills of each kernel       make bundle   build/stflow-cuda.tar.gz for a machine with a GPU
 # make install    into PREFIX             make clean
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 MODE ?= release
-BUILD := build/$(MODE)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
@@ -23,6 +24,15 @@ endif
 build/config.mk: tools/build/packages.txt tools/build/configure.sh tools/build/install_packages.sh
 	@tools/build/configure.sh $@
 
+# With CUDA kernels are compiled by nvcc; without, as C++ for the emulator (engine/cuda/emulate.h), by which CI runs them.
+ifeq ($(CUDA)$(MODE),1release)
+BUILD := build/cuda
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(NVCC))
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublas -lcudart
+else
+BUILD := build/$(MODE)
+endif
+
 # Each line `name := flags` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
@@ -36,9 +46,13 @@ plain := -DSTFLOW_ISA=Plain
 avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
 # -Wno-...uninitialized: g++ 12 warns about the undefined registers in its own avx512fintrin.h.
 avx512 := -Wno-maybe-uninitialized -Wno-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+# One program for all architectures, and PTX for those to come. FMT_...: nvcc cannot evaluate fmt 9's consteval format strings; the host
+# compiler checks them in every other file. --fmad=false: a multiply-add is fused where the source says so.
+nvcc_flags := -std=c++20 -O3 -I. -Werror all-warnings -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= --fmad=false -Xcompiler -fPIE,-fno-tree-slp-vectorize,-ffp-contract=off
+cuda_architectures := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
 FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
-LIBS = -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
+LIBS = $(CUDA_LIBS) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
@@ -47,18 +61,18 @@ LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cp
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/engine/cuda/*.cpp tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(CUDA_HOME),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
-TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu))
+TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(CUDA_HOME),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
-.PHONY: all test asan tsan bench fuzz format lint install clean FORCE
+.PHONY: all test asan tsan bench ptxas bundle fuzz format lint install clean FORCE
 all: stflow
 
-# ./stflow is always the release build; a sanitizer's binary stays in its build folder.
-stflow: build/release/stflow
+# ./stflow is always the release build, with CUDA where that is built; a sanitizer's binary stays in its build folder.
+stflow: $(if $(CUDA_HOME),$(BUILD),build/release)/stflow
 	@cp -f $< $@
 ifneq ($(MODE),release)
 build/release/stflow: FORCE
@@ -83,11 +97,17 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@echo "  $<"
 	@$(CXX) $(FLAGS) -c -o $@ $<
 
-# The CUDA back end without a GPU: the same kernels as C++, their threads emulated (engine/cuda/emulate.h).
+ifdef CUDA_HOME
+$(BUILD)/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  $< [nvcc]"
+	@$(NVCC) $(nvcc_flags) $(cuda_architectures) -MMD -MP -c -o $@ $<
+else
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $< [emulated]"
 	@$(CXX) $(FLAGS) -x c++ -c -o $@ $<
+endif
 
 define kernel_rule
 $(BUILD)/ops/cpu/%.$(1).o: ops/cpu/%.cpp $(BUILD)/flags
@@ -100,7 +120,8 @@ $(foreach i,$(ISAS),$(eval $(call kernel_rule,$(i))))
 # Changes when the compiler or its flags do: then everything is built anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CXX) $(FLAGS)' | cmp -s - $@ || echo '$(CXX) $(FLAGS)' > $@
+	@echo '$(CXX) $(FLAGS) $(if $(CUDA_HOME),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
+	@cmp -s $@.new $@ || cp $@.new $@
 
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
@@ -120,6 +141,13 @@ fuzz:
 bench: stflow
 	./stflow bench
 
+ptxas:
+	tools/build/ptxas.sh $(NVCC) $(nvcc_flags) -- $(CUDA_SOURCES)
+
+bundle:
+	$(MAKE) CUDA=1 build/cuda/stflow build/cuda/tests/all
+	tools/gpu/bundle.sh build/stflow-cuda.tar.gz
+
 format:
 	tools/build/lint.sh --fix
 
@@ -130,7 +158,7 @@ install: stflow
 	install -D -m 755 stflow $(DESTDIR)$(PREFIX)/bin/stflow
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libstflow.a
 	for h in $(wildcard engine/*.h engine/cuda/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
-	for f in $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
+	for f in tests/fixtures/denoiser_small.safetensors $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
 
 clean:
 	rm -rf build stflow

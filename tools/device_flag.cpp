@@ -1,6 +1,5 @@
 #include "tools/device_flag.h"
 
-#include "engine/cuda/devices.h"
 #include "engine/cuda/memory.h"
 #include "engine/text.h"
 #include "engine/threads.h"
@@ -12,12 +11,12 @@ std::string cpu_text(const std::string& why) {
   return fmt::format("cpu{}, {}, {} threads", why.empty() ? "" : " (" + why + ")", name_of(best_isa()), thread_count());
 }
 
-std::string gpu_text(size_t number, const CudaDevice& d, const std::string& why) {
-  return fmt::format("cuda:{}{}, {}, compute capability {}.{}, {} of {} free", number, why, d.name, d.major, d.minor,
-                     terminal::bytes(d.free), terminal::bytes(d.total));
-}
-
 }  // namespace
+
+std::string text_of(const CudaDevice& d) {
+  return fmt::format("{}, compute capability {}.{}, {} of {} free", d.name, d.major, d.minor, terminal::bytes(d.free),
+                     terminal::bytes(d.total));
+}
 
 void declare_device(Options& o, DeviceFlag& f) {
   o.flag("device", &f.device, "auto, cpu, cuda or cuda:N").placeholder("DEVICE");
@@ -39,7 +38,7 @@ ChosenDevice choose_device(const DeviceFlag& f) {
     fail(Exit::device, "--device: found {}, expected {}", d,
          devices.empty() ? "cpu: " + why : fmt::format("cuda:0 to cuda:{}, as many as the driver shows", devices.size() - 1));
   cuda_use(int(number));
-  return {on_gpu, gpu_text(size_t(number), devices[size_t(number)], d == "auto" ? " (auto: the first GPU)" : "")};
+  return {on_gpu, fmt::format("cuda:{}{}, {}", number, d == "auto" ? " (auto: the first GPU)" : "", text_of(devices[size_t(number)]))};
 }
 
 }  // namespace stflow

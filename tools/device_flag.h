@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "engine/cuda/devices.h"
 #include "engine/device.h"
 #include "tools/options.h"
 
@@ -11,6 +12,9 @@ struct DeviceFlag {
   std::string device = "auto";
   bool emulate = false;
 };
+
+/// "NVIDIA H100, compute capability 9.0, 79 GB of 80 GB free".
+std::string text_of(const CudaDevice& d);
 
 /// Declares --device and --emulate.
 void declare_device(Options& o, DeviceFlag& f);

@@ -80,21 +80,21 @@ int doctor(const Args& args) {
     print_json(out);
     return passed ? 0 : int(Exit::mismatch);
   }
-  terminal::Table table({"stflow", kVersion});
-  table.row({"system", out["system"]});
-  table.row({"cpu", cpu});
-  table.row({"instruction set", name_of(best_isa())});
-  table.row({"threads", std::to_string(thread_count())});
-  table.row({"memory", terminal::bytes(memory)});
-  for (size_t i = 0; i < gpus.size(); i++)
-    table.row({fmt::format("GPU {}", i), fmt::format("{}, compute capability {}.{}, {} of {} free", gpus[i].name, gpus[i].major,
-                                                     gpus[i].minor, terminal::bytes(gpus[i].free), terminal::bytes(gpus[i].total))});
-  if (gpus.empty()) table.row({"GPUs", "none: " + why_none});
-  for (const auto& [library, version] : cuda_versions()) table.row({library, version});
-  table.row({"device", device.text});
-  table.row({"self-test", fmt::format("{}: worst relative error {:.1e} ({}), expected at most {:g}", passed ? "passed" : "FAILED",
-                                      worst.error, worst.name, kTolerance)});
-  terminal::result(table.text());
+  std::string text;
+  auto row = [&](const std::string& what, const std::string& is) { text += fmt::format("{:<17} {}\n", what, is); };
+  row("stflow", kVersion);
+  row("system", out["system"]);
+  row("cpu", cpu);
+  row("instruction set", name_of(best_isa()));
+  row("threads", std::to_string(thread_count()));
+  row("memory", terminal::bytes(memory));
+  for (size_t i = 0; i < gpus.size(); i++) row(fmt::format("GPU {}", i), text_of(gpus[i]));
+  if (gpus.empty()) row("GPUs", "none: " + why_none);
+  for (const auto& [library, version] : cuda_versions()) row(library, version);
+  row("device", device.text);
+  row("self-test", fmt::format("{}: worst relative error {:.1e} ({}), expected at most {:g}", passed ? "passed" : "FAILED", worst.error,
+                               worst.name, kTolerance));
+  terminal::result(text);
   return passed ? 0 : int(Exit::mismatch);
 }
 

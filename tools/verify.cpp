@@ -32,9 +32,9 @@ int verify(const Args& args) {
     bad += !passed;
     if (!(l.error <= worst)) worst = l.error;
     quantities[l.name] = l.error;
-    if (!terminal::settings().json) terminal::result(fmt::format("{:<10.3e} {} {}", l.error, passed ? "ok  " : "FAIL", l.name));
+    if (!terminal::settings().json) terminal::result(fmt::format("{:<10.3e} {} {}\n", l.error, passed ? "ok  " : "FAIL", l.name));
   }
-  const std::string summary = fmt::format("{} quantities, {} beyond {:g}; worst {:.3e} ({}, {})", lines.size(), bad, tolerance, worst,
+  const std::string summary = fmt::format("{} quantities, {} beyond {:g}; worst {:.3e} ({}, {})\n", lines.size(), bad, tolerance, worst,
                                           float64 ? "float64" : "float32", device.text);
   if (terminal::settings().json)
     print_json(JsonOut{{"file", golden}, {"tolerance", tolerance}, {"worst", worst}, {"failed", bad}, {"errors", quantities}});

@@ -11,8 +11,14 @@ if pkg-config --exists hdf5 2>/dev/null; then
 else
   includes="" libs="-lhdf5"
 fi
+# nvcc on the PATH or where NVIDIA's packages put it; a GPU here too means that the CUDA build is the one to make.
+nvcc="$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)"
+cuda=0
+if [ -n "$nvcc" ] && [ -e /dev/nvidia0 ]; then cuda=1; fi
 cat > "$1.tmp" <<END
 HDF5_INCLUDES := ${includes//-I/-isystem }
 HDF5_LIBS := $libs
+NVCC := $nvcc
+CUDA ?= $cuda
 END
 mv "$1.tmp" "$1"

@@ -27,8 +27,8 @@ build/config.mk: tools/build/packages.txt tools/build/configure.sh tools/build/i
 # With CUDA kernels are compiled by nvcc; without, as C++ for the emulator (engine/cuda/emulate.h), by which CI runs them.
 ifeq ($(CUDA)$(MODE),1release)
 BUILD := build/cuda
-CUDA_HOME := $(patsubst %/bin/nvcc,%,$(NVCC))
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublas -lcudart
+cuda_home := $(patsubst %/bin/nvcc,%,$(NVCC))
+cuda_libs := -L$(cuda_home)/lib64 -Wl,-rpath,$(cuda_home)/lib64 -lcublas -lcudart
 else
 BUILD := build/$(MODE)
 endif
@@ -52,7 +52,7 @@ nvcc_flags := -std=c++20 -O3 -I. -Werror all-warnings -DFMT_USE_CONSTEXPR=1 -DFM
 cuda_architectures := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
 FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
-LIBS = $(CUDA_LIBS) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
+LIBS = $(cuda_libs) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
@@ -61,10 +61,10 @@ LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cp
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(CUDA_HOME),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
-TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(CUDA_HOME),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
+TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(cuda_home),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
@@ -72,7 +72,7 @@ LIBRARY := $(BUILD)/libstflow.a
 all: stflow
 
 # ./stflow is always the release build, with CUDA where that is built; a sanitizer's binary stays in its build folder.
-stflow: $(if $(CUDA_HOME),$(BUILD),build/release)/stflow
+stflow: $(if $(cuda_home),$(BUILD),build/release)/stflow
 	@cp -f $< $@
 ifneq ($(MODE),release)
 build/release/stflow: FORCE
@@ -97,7 +97,7 @@ $(BUILD)/%.o: %.cpp $(BUILD)/flags
 	@echo "  $<"
 	@$(CXX) $(FLAGS) -c -o $@ $<
 
-ifdef CUDA_HOME
+ifdef cuda_home
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $< [nvcc]"
@@ -120,7 +120,7 @@ $(foreach i,$(ISAS),$(eval $(call kernel_rule,$(i))))
 # Changes when the compiler or its flags do: then everything is built anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CXX) $(FLAGS) $(if $(CUDA_HOME),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
+	@echo '$(CXX) $(FLAGS) $(if $(cuda_home),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
 # What --version tells.

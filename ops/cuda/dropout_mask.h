@@ -13,12 +13,15 @@ struct DropoutMask {
 
   explicit DropoutMask(const Dropout& d)
       : key(d.key), place(d.place), dropped(d.active() ? d.dropped() : 0), scale(d.active() ? float(d.scale()) : 1) {}
-  /// What element e is multiplied by: 0 or the scale; 1 for an inactive dropout.
+  /// The draw for elements kHalves b to kHalves (b + 1) - 1.
+  __device__ Philox4 block(int64_t b) const { return key.draw(uint64_t(place) << 32 | uint32_t(b), Dropout::kRounds); }
+  /// What an element is multiplied by, given its half of the draw: 0 or the scale; 1 for an inactive dropout.
+  __device__ float factor(uint32_t half) const { return half >= dropped ? scale : 0; }
+  /// The same for element e alone, at the price of a draw.
   __device__ float operator()(int64_t e) const {
     if (dropped == 0) return scale;
-    const Philox4 draw = key.draw(uint64_t(place) << 32 | uint32_t(e / Dropout::kHalves), Dropout::kRounds);
     const int half = int(e % Dropout::kHalves);
-    return (draw.v[half / 2] >> (16 * (half % 2)) & 0xffff) >= dropped ? scale : 0;
+    return factor(block(e / Dropout::kHalves).v[half / 2] >> (16 * (half % 2)) & 0xffff);
   }
 };
 

@@ -36,7 +36,7 @@ void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank
         "zinb: genes {}, ranks {}, output {}", genes.shape.text(), rank.shape.text(), out.shape.text());
   check(mean.shape == sd.shape && (!mean.data || mean.shape == Shape{columns}), "zinb: means {}, deviations {}, output {}",
         mean.shape.text(), sd.shape.text(), out.shape.text());
-  if (context.device == Device::cuda) return sample_zinb(Cuda{context.stream}, genes, rank, key, log1p, mean, sd, out);
+  if (context.device == Device::cuda) return zinb_draws(Cuda{context.stream}, genes, rank, key, log1p, mean, sd, out);
   const auto* position = rank.as<int32_t>();
   by_type(out.type, [&](auto zero) {
     using T = decltype(zero);
@@ -51,7 +51,7 @@ void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank
 }
 
 void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& out) {
-  sample_zinb(Context{}, zinb_table(genes), rank, key, log1p, {}, {}, out);
+  sample_zinb({}, zinb_table(genes), rank, key, log1p, {}, {}, out);
 }
 
 }  // namespace stflow

@@ -31,9 +31,9 @@ void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank
                  const Tensor& sd, const Tensor& out);
 /// On the host, unscaled.
 void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& out);
-/// The device's half of the first.
-void sample_zinb(Cuda on, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean, const Tensor& sd,
-                 const Tensor& out);
+/// What sample_zinb() does on a device.
+void zinb_draws(Cuda on, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean, const Tensor& sd,
+                const Tensor& out);
 
 /// Maximum likelihood per gene for counts (n, G) f32 or f64 with mu_ig = depth_i * m_g; returns mu = m_g. depth (n) f64 >= 0 is
 /// each spot's relative sequencing depth (mean 1 keeps mu in counts); spots of depth 0 are left out.

@@ -9,24 +9,24 @@ namespace stflow {
 namespace {
 
 __global__ void forward_kernel(Activation kind, const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  map_four(first_of_four(), n, y, [=](float v) { return activate(kind, v); }, x);
+  map_four(
+      first_of_four(), n, y, [=](float v) { return activate(kind, v); }, x);
 }
 
 __global__ void backward_kernel(Activation kind, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
                                 int64_t n) {
-  map_four(first_of_four(), n, dx, [=](float v, float g, float old) { return fmaf(activation_slope(kind, v), g, old); }, x, dy, dx);
+  map_four(
+      first_of_four(), n, dx, [=](float v, float g, float old) { return fmaf(activation_slope(kind, v), g, old); }, x, dy, dx);
 }
 
 }  // namespace
 
 template <> void activation_forward(Cuda on, Activation kind, Tensor x, Tensor y) {
-  launch("activation_forward", forward_kernel, by_four(on, x.size()), kind, x.as<float>(),
-         y.as<float>(), x.size());
+  launch("activation_forward", forward_kernel, by_four(on, x.size()), kind, x.as<float>(), y.as<float>(), x.size());
 }
 
 template <> void activation_backward(Cuda on, Activation kind, Tensor x, Tensor dy, Tensor dx) {
-  launch("activation_backward", backward_kernel, by_four(on, x.size()), kind, x.as<float>(),
-         dy.as<float>(), dx.as<float>(), x.size());
+  launch("activation_backward", backward_kernel, by_four(on, x.size()), kind, x.as<float>(), dy.as<float>(), dx.as<float>(), x.size());
 }
 
 }  // namespace stflow

@@ -76,7 +76,7 @@ void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double c
 }
 
 template <> void adamw_update(Cuda on, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
-  const Step step{float(1 - s.beta1), float(s.beta2), float(1 - s.beta2),   float(s.rate),
+  const Step step{float(1 - s.beta1), float(s.beta2), float(1 - s.beta2), float(s.rate),
                   float(s.root),      float(s.eps),   float(1 - s.decay), float(s.ema)};
   const int64_t n = params.size();
   launch("adamw_update", update_kernel, by_four(on, n), step, norm, params.grads().as<float>(), state.decays.as<int32_t>(),

@@ -12,17 +12,20 @@ namespace {
 constexpr unsigned kThreads = 256;
 
 __global__ void accumulate_kernel(const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  map_four(first_of_four(), n, y, [](float a, float b) { return a + b; }, x, y);
+  map_four(
+      first_of_four(), n, y, [](float a, float b) { return a + b; }, x, y);
 }
 
 __global__ void add_kernel(const float* __restrict__ x, const float* __restrict__ y, float* __restrict__ z, int64_t n) {
-  map_four(first_of_four(), n, z, [](float a, float b) { return a + b; }, x, y);
+  map_four(
+      first_of_four(), n, z, [](float a, float b) { return a + b; }, x, y);
 }
 
 __global__ void add_row_kernel(const float* __restrict__ x, const float* __restrict__ v, float* __restrict__ z, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  map_four(i, n, z, [&](float a) { return a + v[column()]; }, x);
+  map_four(
+      i, n, z, [&](float a) { return a + v[column()]; }, x);
 }
 
 // A thread sums a column over a piece of the rows.
@@ -37,18 +40,15 @@ __global__ void column_sums_kernel(const float* __restrict__ dz, float* __restri
 }  // namespace
 
 template <> void accumulate(Cuda on, Tensor x, Tensor y) {
-  launch("accumulate", accumulate_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(),
-         x.size());
+  launch("accumulate", accumulate_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), x.size());
 }
 
 template <> void add_forward(Cuda on, Tensor x, Tensor y, Tensor z) {
-  launch("add_forward", add_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(),
-         z.as<float>(), x.size());
+  launch("add_forward", add_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), z.as<float>(), x.size());
 }
 
 template <> void add_row_forward(Cuda on, Tensor x, Tensor v, Tensor z) {
-  launch("add_row_forward", add_row_kernel, by_four(on, x.size()), x.as<float>(), v.as<float>(),
-         z.as<float>(), x.size(), x.cols());
+  launch("add_row_forward", add_row_kernel, by_four(on, x.size()), x.as<float>(), v.as<float>(), z.as<float>(), x.size(), x.cols());
 }
 
 template <> void add_row_backward(Cuda on, Tensor dz, Tensor dv, void* scratch) {

@@ -22,7 +22,9 @@ __global__ void apply_kernel(DropoutMask mask, const float* __restrict__ x, floa
       return out;
     };
     const int64_t i = block * Dropout::kHalves + 2 * word;
-    if (add) map_four(i, n, y, [&](float v, float old) { return next(v) + old; }, x, y);
+    if (add)
+      map_four(
+          i, n, y, [&](float v, float old) { return next(v) + old; }, x, y);
     else map_four(i, n, y, next, x);
   }
 }

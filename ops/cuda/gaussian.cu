@@ -15,7 +15,7 @@ __global__ void sample_kernel(const int32_t* __restrict__ rank, RandomKey key, f
 
 }  // namespace
 
-void sample_gaussian(Cuda on, const Tensor& rank, const RandomKey& key, const Tensor& out) {
+void gaussian_draws(Cuda on, const Tensor& rank, const RandomKey& key, const Tensor& out) {
   launch("sample_gaussian", sample_kernel, {blocks_for(out.size(), kThreads), kThreads, 0, stream_of(on)}, rank.as<int32_t>(), key,
          out.as<float>(), out.size(), out.cols());
 }

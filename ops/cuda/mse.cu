@@ -32,8 +32,12 @@ __global__ void backward_kernel(const float* __restrict__ x, const float* __rest
                                 float* __restrict__ dx, float* __restrict__ dtarget, int64_t n) {
   const int64_t i = first_of_four();
   const float factor = 2 * *dy / divisor;
-  if (dx) map_four(i, n, dx, [=](float a, float b, float old) { return old + (a - b) * factor; }, x, target, dx);
-  if (dtarget) map_four(i, n, dtarget, [=](float a, float b, float old) { return old - (a - b) * factor; }, x, target, dtarget);
+  if (dx)
+    map_four(
+        i, n, dx, [=](float a, float b, float old) { return old + (a - b) * factor; }, x, target, dx);
+  if (dtarget)
+    map_four(
+        i, n, dtarget, [=](float a, float b, float old) { return old - (a - b) * factor; }, x, target, dtarget);
 }
 
 int64_t divisor_of(Reduction reduction, const Tensor& x) { return reduction == Reduction::mean ? x.size() : 1; }
@@ -47,8 +51,8 @@ template <> void mse_forward(Cuda on, Tensor x, Tensor target, Reduction reducti
 }
 
 template <> void mse_backward(Cuda on, Tensor x, Tensor target, Reduction reduction, Tensor dy, Tensor dx, Tensor dtarget) {
-  launch("mse_backward", backward_kernel, by_four(on, x.size()), x.as<float>(), target.as<float>(),
-         dy.as<float>(), float(divisor_of(reduction, x)), dx.as<float>(), dtarget.as<float>(), x.size());
+  launch("mse_backward", backward_kernel, by_four(on, x.size()), x.as<float>(), target.as<float>(), dy.as<float>(),
+         float(divisor_of(reduction, x)), dx.as<float>(), dtarget.as<float>(), x.size());
 }
 
 }  // namespace stflow

@@ -12,15 +12,20 @@ __global__ void forward_kernel(const float* __restrict__ x, const float* __restr
                                float* __restrict__ out, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  map_four(i, n, out, [&](float a, float b) { return fmaf(b, scale[column()], a); }, x, y);
+  map_four(
+      i, n, out, [&](float a, float b) { return fmaf(b, scale[column()], a); }, x, y);
 }
 
 __global__ void backward_kernel(const float* __restrict__ scale, const float* __restrict__ dout, float* __restrict__ dx,
                                 float* __restrict__ dy, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  if (dx) map_four(i, n, dx, [](float g, float old) { return old + g; }, dout, dx);
-  if (dy) map_four(i, n, dy, [&](float g, float old) { return fmaf(g, scale[column()], old); }, dout, dy);
+  if (dx)
+    map_four(
+        i, n, dx, [](float g, float old) { return old + g; }, dout, dx);
+  if (dy)
+    map_four(
+        i, n, dy, [&](float g, float old) { return fmaf(g, scale[column()], old); }, dout, dy);
 }
 
 // A block sums 32 columns over all rows: lanes are columns, warps take rows in turn and are added warp after warp.
@@ -42,14 +47,14 @@ __global__ void scale_kernel(const float* __restrict__ y, const float* __restric
 }  // namespace
 
 template <> void scale_add_forward(Cuda on, Tensor x, Tensor y, Tensor scale, Tensor out) {
-  launch("scale_add_forward", forward_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(),
-         scale.as<float>(), out.as<float>(), x.size(), x.cols());
+  launch("scale_add_forward", forward_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), scale.as<float>(), out.as<float>(),
+         x.size(), x.cols());
 }
 
 template <> void scale_add_backward(Cuda on, Tensor y, Tensor scale, Tensor dout, Tensor dx, Tensor dy, Tensor dscale) {
   if (dx.data || dy.data)
-    launch("scale_add_backward", backward_kernel, by_four(on, dout.size()), scale.as<float>(),
-           dout.as<float>(), dx.as<float>(), dy.as<float>(), dout.size(), dout.cols());
+    launch("scale_add_backward", backward_kernel, by_four(on, dout.size()), scale.as<float>(), dout.as<float>(), dx.as<float>(),
+           dy.as<float>(), dout.size(), dout.cols());
   if (dscale.data)
     launch("scale_add_scale", scale_kernel, {blocks_for(dout.cols(), kWarp), kThreads, 0, stream_of(on)}, y.as<float>(), dout.as<float>(),
            dscale.as<float>(), dout.rows(), dout.cols());

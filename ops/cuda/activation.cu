@@ -9,14 +9,14 @@ namespace stflow {
 namespace {
 
 __global__ void forward_kernel(Activation kind, const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  map_four(
-      first_of_four(), n, y, [=](float v) { return activate(kind, v); }, x);
+  const auto value = [=](float v) { return activate(kind, v); };
+  map_four(first_of_four(), n, y, value, x);
 }
 
 __global__ void backward_kernel(Activation kind, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
                                 int64_t n) {
-  map_four(
-      first_of_four(), n, dx, [=](float v, float g, float old) { return fmaf(activation_slope(kind, v), g, old); }, x, dy, dx);
+  const auto gradient = [=](float v, float g, float old) { return fmaf(activation_slope(kind, v), g, old); };
+  map_four(first_of_four(), n, dx, gradient, x, dy, dx);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 // weights and two moments and writes three, 36 MB, 12 us. Nothing comes to the host in between: whether there is a step is decided here.
 #include "ops/adamw.h"
 
-#include "ops/cuda/reduce.h"
 #include "ops/cuda/vector.h"
 
 namespace stflow {

@@ -12,20 +12,20 @@ namespace {
 constexpr unsigned kThreads = 256;
 
 __global__ void accumulate_kernel(const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  map_four(
-      first_of_four(), n, y, [](float a, float b) { return a + b; }, x, y);
+  const auto sum = [](float a, float b) { return a + b; };
+  map_four(first_of_four(), n, y, sum, x, y);
 }
 
 __global__ void add_kernel(const float* __restrict__ x, const float* __restrict__ y, float* __restrict__ z, int64_t n) {
-  map_four(
-      first_of_four(), n, z, [](float a, float b) { return a + b; }, x, y);
+  const auto sum = [](float a, float b) { return a + b; };
+  map_four(first_of_four(), n, z, sum, x, y);
 }
 
 __global__ void add_row_kernel(const float* __restrict__ x, const float* __restrict__ v, float* __restrict__ z, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  map_four(
-      i, n, z, [&](float a) { return a + v[column()]; }, x);
+  const auto sum = [&](float a) { return a + v[column()]; };
+  map_four(i, n, z, sum, x);
 }
 
 // A thread sums a column over a piece of the rows.

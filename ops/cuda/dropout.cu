@@ -14,18 +14,17 @@ __global__ void apply_kernel(DropoutMask mask, const float* __restrict__ x, floa
   const int64_t block = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (block * Dropout::kHalves >= n) return;
   const Philox4 draw = mask.block(block);
-  for (int word = 0; word < 4; word += 2) {
-    uint64_t halves = uint64_t(draw.v[word + 1]) << 32 | draw.v[word];
-    const auto next = [&](float v) {
-      const float out = v * mask.factor(halves & 0xffff);
+  for (int four = 0; four < 2; four++) {
+    uint64_t halves = mask.halves(draw, four);
+    const auto apply = [&](float v) {
+      const float kept = v * mask.factor(halves & 0xffff);
       halves >>= 16;
-      return out;
+      return kept;
     };
-    const int64_t i = block * Dropout::kHalves + 2 * word;
-    if (add)
-      map_four(
-          i, n, y, [&](float v, float old) { return next(v) + old; }, x, y);
-    else map_four(i, n, y, next, x);
+    const auto accumulate = [&](float v, float old) { return apply(v) + old; };
+    const int64_t i = block * Dropout::kHalves + 4 * four;
+    if (add) map_four(i, n, y, accumulate, x, y);
+    else map_four(i, n, y, apply, x);
   }
 }
 

@@ -32,12 +32,10 @@ __global__ void backward_kernel(const float* __restrict__ x, const float* __rest
                                 float* __restrict__ dx, float* __restrict__ dtarget, int64_t n) {
   const int64_t i = first_of_four();
   const float factor = 2 * *dy / divisor;
-  if (dx)
-    map_four(
-        i, n, dx, [=](float a, float b, float old) { return old + (a - b) * factor; }, x, target, dx);
-  if (dtarget)
-    map_four(
-        i, n, dtarget, [=](float a, float b, float old) { return old - (a - b) * factor; }, x, target, dtarget);
+  const auto of_x = [=](float a, float b, float old) { return old + (a - b) * factor; };
+  const auto of_target = [=](float a, float b, float old) { return old - (a - b) * factor; };
+  if (dx) map_four(i, n, dx, of_x, x, target, dx);
+  if (dtarget) map_four(i, n, dtarget, of_target, x, target, dtarget);
 }
 
 int64_t divisor_of(Reduction reduction, const Tensor& x) { return reduction == Reduction::mean ? x.size() : 1; }

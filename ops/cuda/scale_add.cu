@@ -12,20 +12,18 @@ __global__ void forward_kernel(const float* __restrict__ x, const float* __restr
                                float* __restrict__ out, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  map_four(
-      i, n, out, [&](float a, float b) { return fmaf(b, scale[column()], a); }, x, y);
+  const auto sum = [&](float a, float b) { return fmaf(b, scale[column()], a); };
+  map_four(i, n, out, sum, x, y);
 }
 
 __global__ void backward_kernel(const float* __restrict__ scale, const float* __restrict__ dout, float* __restrict__ dx,
                                 float* __restrict__ dy, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
-  if (dx)
-    map_four(
-        i, n, dx, [](float g, float old) { return old + g; }, dout, dx);
-  if (dy)
-    map_four(
-        i, n, dy, [&](float g, float old) { return fmaf(g, scale[column()], old); }, dout, dy);
+  const auto of_x = [](float g, float old) { return old + g; };
+  const auto of_y = [&](float g, float old) { return fmaf(g, scale[column()], old); };
+  if (dx) map_four(i, n, dx, of_x, dout, dx);
+  if (dy) map_four(i, n, dy, of_y, dout, dy);
 }
 
 // A block sums 32 columns over all rows: lanes are columns, warps take rows in turn and are added warp after warp.

@@ -171,6 +171,24 @@ TEST_CASE("adamw: the same bits on the CUDA back end, with clipping and without,
   emulator::set_order(emulator::Order::ascending);
 }
 
+TEST_CASE("adamw: the norm of many pieces is the same to its last bit on the CUDA back end") {
+  ParameterSet here, there(DType::f32, Device::cuda);
+  for (ParameterSet* set : {&here, &there}) set->add("weight", {1099, 1000}, Init::zero), set->allocate(1);
+  const RandomKey key(3, Stream::test);
+  for (int64_t i = 0; i < here.size(); i++) here.grads().as<float>()[i] = uniform01(key.draw(uint64_t(i)).v[0]);
+  copy(Device::cuda, there.grads().data, Device::cpu, here.grads().data, here.grads().bytes());
+  OptimizerState state;
+  state.allocate(here, false);
+  const double norm = adamw_step({}, here, {}, 1e-3, 1, state);
+  CHECK(norm == doctest::Approx(std::sqrt(1099e3 / 3)).epsilon(0.01));
+  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
+    state.allocate(there, false);
+    emulator::set_order(order);
+    CHECK(adamw_step({.device = Device::cuda}, there, {}, 1e-3, 1, state) == norm);
+    emulator::set_order(emulator::Order::ascending);
+  }
+}
+
 TEST_CASE("adamw: a step ends before the next one starts") {
   Setup s(DType::f32);
   s.fill(0, 1);

@@ -20,9 +20,9 @@ void OptimizerState::allocate(const ParameterSet& params, bool with_ema) {
   m = Array({params.size()}, params.type(), device);
   v = Array({params.size()}, params.type(), device);
   ema = Array(), decays = Array();
-  step = 0;
+  step = 0, started = false;
+  sums = Storage(0, device);
   if (device != Device::cpu) {
-    device_sums = Storage(0, device);
     Array runs({params.size() / ParameterSet::kAlignment}, DType::i32);
     for (const Parameter& p : params.all())
       for (int64_t i = p.offset; p.decays && i < p.offset + p.shape.size(); i += ParameterSet::kAlignment)

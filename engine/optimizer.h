@@ -1,7 +1,6 @@
 // What an optimiser remembers, and how its learning rate moves. The arithmetic of a step is in ops/adamw.h.
 #pragma once
 #include <cstdint>
-#include <vector>
 
 #include "engine/module.h"
 
@@ -33,11 +32,11 @@ double ema_decay_at(double decay, int64_t step);
 /// First and second moments and the running mean of the weights: flat arrays in the layout of the parameters.
 struct OptimizerState {
   Array m, v;
-  Array ema;                        // empty unless allocated with one
-  int64_t step = 0;                 // updates done
-  Array decays;                     // of a device: 1 for each run of 16 elements whose parameter decays, i32
-  std::vector<double> square_sums;  // memory of adamw_step(), no state
-  Storage device_sums;              // likewise, of a device
+  Array ema;             // empty unless allocated with one
+  int64_t step = 0;      // updates done
+  Array decays;          // of a device: 1 for each run of 16 elements whose parameter decays, i32
+  Storage sums;          // of the gradient's squares: what adamw_start() leaves for adamw_finish(), no state
+  bool started = false;  // a step whose adamw_finish() is to come
 
   /// Zero moments; the running mean starts at the parameters' values, which must be allocated. Forgets what was there.
   void allocate(const ParameterSet& params, bool with_ema);

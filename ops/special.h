@@ -3,10 +3,12 @@
 #pragma once
 #include <cmath>
 
+#include "engine/random.h"
+
 namespace stflow {
 
 /// log Gamma(x), x > 0: shifted to x >= 10, there Stirling's series (Abramowitz and Stegun 6.1.41).
-inline double log_gamma(double x) {
+STFLOW_BOTH inline double log_gamma(double x) {
   double shift = 1;
   while (x < 10) shift *= x, x += 1;
   const double r = 1 / x, r2 = r * r;

@@ -3,16 +3,11 @@
 #pragma once
 #include <vector>
 
-#include "engine/random.h"
+#include "engine/device.h"
 #include "engine/tensor.h"
+#include "ops/zinb_draw.h"
 
 namespace stflow {
-
-/// x = 0 with probability pi, else x ~ Poisson(w), w ~ Gamma(shape theta, mean mu).
-/// Mean (1 - pi) mu; variance (1 - pi) mu (1 + mu / theta + pi mu); P(0) = pi + (1 - pi) (theta / (theta + mu))^theta.
-struct Zinb {
-  double mu = 0, theta = 1, pi = 0;  // mu >= 0, theta > 0 (the inverse dispersion), pi in [0, 1]
-};
 
 /// scvi-tools' parameters: mu = total_count * exp(logits), pi = sigmoid(zi_logits). The reference takes (1, 0.1, 0) for everything.
 Zinb zinb_of_logits(double total_count, double logits, double zi_logits);
@@ -24,10 +19,21 @@ double log_likelihood(const Zinb& z, double x);
 /// up to the 52 bits of a uniform number; of the 64 tries a rejection may take, one in 10^30 draws would need more.
 double draw_zinb(const Zinb& z, const RandomKey& key, uint32_t spot, uint32_t gene);
 
-/// out (n, G) f32 or f64 = draws for each spot and gene, or log(1 + draw). `genes` holds G entries, or one for all.
+/// The genes as a host table (G, 3) f64 of mu, theta, pi: a view. Throws (Exit::internal) unless each is a distribution.
+Tensor zinb_table(const std::vector<Zinb>& genes);
+
+/// out (n, G) f32 or f64 = draws for each spot and gene, or log(1 + draw). `genes` is a zinb_table() of G rows, or of one for
+/// all. Where `mean` and `sd` (G) f64 are given, out becomes (out - mean) / sd, in float64.
 /// A draw is keyed by rank (n) i32, the spot's position in barcode order, not by its row: permuting the spots permutes
-/// the draws, and threads change nothing.
-void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, Tensor out);
+/// the draws, and threads change nothing. On a device all tensors are in its memory, out is f32 and nothing waits; its log
+/// and cos may differ from the host's in the last bit, and with it, rarely, a draw.
+void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean,
+                 const Tensor& sd, const Tensor& out);
+/// On the host, unscaled.
+void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& out);
+/// What sample_zinb() does on a device.
+void zinb_draws(Cuda on, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean, const Tensor& sd,
+                const Tensor& out);
 
 /// Maximum likelihood per gene for counts (n, G) f32 or f64 with mu_ig = depth_i * m_g; returns mu = m_g. depth (n) f64 >= 0 is
 /// each spot's relative sequencing depth (mean 1 keeps mu in counts); spots of depth 0 are left out.

@@ -6,8 +6,8 @@ namespace stflow {
 namespace {
 
 // No fused multiply-add in this file: every operation rounds once, so all instruction sets give the same bits.
-template <class T> void update(const AdamwStep& s, const T* g, T* w, T* m, T* v, T* ema, int64_t n) {
-  const T scale = T(s.scale), one1 = T(1 - s.beta1), beta2 = T(s.beta2), one2 = T(1 - s.beta2);
+template <class T> void update(const AdamwStep& s, double gradient, const T* g, T* w, T* m, T* v, T* ema, int64_t n) {
+  const T scale = T(gradient), one1 = T(1 - s.beta1), beta2 = T(s.beta2), one2 = T(1 - s.beta2);
   const T rate = T(s.rate), root = T(s.root), eps = T(s.eps), shrink = T(1 - s.decay), follow = T(s.ema);
   lanes_of(n, [&](int64_t i, int l) {
     const Vec<T> grad = load_n(g + i, l) * scale, old = load_n(m + i, l);
@@ -33,7 +33,7 @@ template <class T> STFLOW_INLINE double squares(const T* x, int64_t n) {
 
 }  // namespace
 
-template <> void square_sums(ThisIsa, Tensor x, double* partial, Storage&) {
+template <> void square_sums(ThisIsa, Tensor x, double* partial) {
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(x.size(), kSquarePiece,
@@ -41,7 +41,8 @@ template <> void square_sums(ThisIsa, Tensor x, double* partial, Storage&) {
   });
 }
 
-template <> void adamw_update(ThisIsa, const AdamwStep& s, const ParameterSet& params, OptimizerState& state) {
+template <> void adamw_update(ThisIsa, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
+  if (!std::isfinite(norm->norm)) return;
   by_type(params.type(), [&](auto zero) {
     using T = decltype(zero);
     const auto& all = params.all();
@@ -50,7 +51,7 @@ template <> void adamw_update(ThisIsa, const AdamwStep& s, const ParameterSet& p
       AdamwStep own = s;
       if (!p.decays) own.decay = 0;
       T* ema = state.has_ema() ? state.ema.as<T>() + p.offset : nullptr;
-      update<T>(own, params.grads().as<T>() + p.offset, params.values().as<T>() + p.offset, state.m.as<T>() + p.offset,
+      update<T>(own, norm->scale, params.grads().as<T>() + p.offset, params.values().as<T>() + p.offset, state.m.as<T>() + p.offset,
                 state.v.as<T>() + p.offset, ema, p.shape.size());
     });
   });

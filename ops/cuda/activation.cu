@@ -3,35 +3,30 @@
 #include "ops/activation.h"
 
 #include "ops/cuda/activate.h"
+#include "ops/cuda/vector.h"
 
 namespace stflow {
 namespace {
 
-constexpr unsigned kThreads = 256;
-
-__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-
 __global__ void forward_kernel(Activation kind, const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  const int64_t i = element();
-  if (i < n) y[i] = activate(kind, x[i]);
+  const auto value = [=](float v) { return activate(kind, v); };
+  map_four(first_of_four(), n, y, value, x);
 }
 
 __global__ void backward_kernel(Activation kind, const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ dx,
                                 int64_t n) {
-  const int64_t i = element();
-  if (i < n) dx[i] = fmaf(activation_slope(kind, x[i]), dy[i], dx[i]);
+  const auto gradient = [=](float v, float g, float old) { return fmaf(activation_slope(kind, v), g, old); };
+  map_four(first_of_four(), n, dx, gradient, x, dy, dx);
 }
 
 }  // namespace
 
 template <> void activation_forward(Cuda on, Activation kind, Tensor x, Tensor y) {
-  launch("activation_forward", forward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, kind, x.as<float>(),
-         y.as<float>(), x.size());
+  launch("activation_forward", forward_kernel, by_four(on, x.size()), kind, x.as<float>(), y.as<float>(), x.size());
 }
 
 template <> void activation_backward(Cuda on, Activation kind, Tensor x, Tensor dy, Tensor dx) {
-  launch("activation_backward", backward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, kind, x.as<float>(),
-         dy.as<float>(), dx.as<float>(), x.size());
+  launch("activation_backward", backward_kernel, by_four(on, x.size()), kind, x.as<float>(), dy.as<float>(), dx.as<float>(), x.size());
 }
 
 }  // namespace stflow

@@ -3,6 +3,7 @@
 #include "ops/add.h"
 
 #include "ops/cuda/reduce.h"
+#include "ops/cuda/vector.h"
 #include "ops/reduce.h"
 
 namespace stflow {
@@ -10,26 +11,26 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-
 __global__ void accumulate_kernel(const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  const int64_t i = element();
-  if (i < n) y[i] += x[i];
+  const auto sum = [](float a, float b) { return a + b; };
+  map_four(first_of_four(), n, y, sum, x, y);
 }
 
 __global__ void add_kernel(const float* __restrict__ x, const float* __restrict__ y, float* __restrict__ z, int64_t n) {
-  const int64_t i = element();
-  if (i < n) z[i] = x[i] + y[i];
+  const auto sum = [](float a, float b) { return a + b; };
+  map_four(first_of_four(), n, z, sum, x, y);
 }
 
 __global__ void add_row_kernel(const float* __restrict__ x, const float* __restrict__ v, float* __restrict__ z, int64_t n, int64_t cols) {
-  const int64_t i = element();
-  if (i < n) z[i] = x[i] + v[i % cols];
+  const int64_t i = first_of_four();
+  ColumnOf column(i, cols);
+  const auto sum = [&](float a) { return a + v[column()]; };
+  map_four(i, n, z, sum, x);
 }
 
 // A thread sums a column over a piece of the rows.
 __global__ void column_sums_kernel(const float* __restrict__ dz, float* __restrict__ partial, int64_t rows, int64_t cols, int64_t pieces) {
-  const int64_t i = element(), piece = blockIdx.y;
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, piece = blockIdx.y;
   if (i >= cols) return;
   float sum = 0;
   for (int64_t r = piece * rows / pieces; r < (piece + 1) * rows / pieces; r++) sum += dz[r * cols + i];
@@ -39,18 +40,15 @@ __global__ void column_sums_kernel(const float* __restrict__ dz, float* __restri
 }  // namespace
 
 template <> void accumulate(Cuda on, Tensor x, Tensor y) {
-  launch("accumulate", accumulate_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), y.as<float>(),
-         x.size());
+  launch("accumulate", accumulate_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), x.size());
 }
 
 template <> void add_forward(Cuda on, Tensor x, Tensor y, Tensor z) {
-  launch("add_forward", add_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), y.as<float>(),
-         z.as<float>(), x.size());
+  launch("add_forward", add_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), z.as<float>(), x.size());
 }
 
 template <> void add_row_forward(Cuda on, Tensor x, Tensor v, Tensor z) {
-  launch("add_row_forward", add_row_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), v.as<float>(),
-         z.as<float>(), x.size(), x.cols());
+  launch("add_row_forward", add_row_kernel, by_four(on, x.size()), x.as<float>(), v.as<float>(), z.as<float>(), x.size(), x.cols());
 }
 
 template <> void add_row_backward(Cuda on, Tensor dz, Tensor dv, void* scratch) {

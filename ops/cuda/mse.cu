@@ -2,13 +2,12 @@
 #include "ops/mse.h"
 
 #include "ops/cuda/reduce.h"
+#include "ops/cuda/vector.h"
 
 namespace stflow {
 namespace {
 
 constexpr unsigned kThreads = 256;
-
-__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 
 // A block sums kMseGrain squares in float64; threads in turn, then a fixed tree.
 __global__ void partial_kernel(const float* __restrict__ x, const float* __restrict__ target, double* __restrict__ partial, int64_t n) {
@@ -31,11 +30,12 @@ __global__ void total_kernel(const double* __restrict__ partial, int64_t pieces,
 
 __global__ void backward_kernel(const float* __restrict__ x, const float* __restrict__ target, const float* __restrict__ dy, float divisor,
                                 float* __restrict__ dx, float* __restrict__ dtarget, int64_t n) {
-  const int64_t i = element();
-  if (i >= n) return;
-  const float d = (x[i] - target[i]) * (2 * *dy / divisor);
-  if (dx) dx[i] += d;
-  if (dtarget) dtarget[i] -= d;
+  const int64_t i = first_of_four();
+  const float factor = 2 * *dy / divisor;
+  const auto of_x = [=](float a, float b, float old) { return old + (a - b) * factor; };
+  const auto of_target = [=](float a, float b, float old) { return old - (a - b) * factor; };
+  if (dx) map_four(i, n, dx, of_x, x, target, dx);
+  if (dtarget) map_four(i, n, dtarget, of_target, x, target, dtarget);
 }
 
 int64_t divisor_of(Reduction reduction, const Tensor& x) { return reduction == Reduction::mean ? x.size() : 1; }
@@ -49,8 +49,8 @@ template <> void mse_forward(Cuda on, Tensor x, Tensor target, Reduction reducti
 }
 
 template <> void mse_backward(Cuda on, Tensor x, Tensor target, Reduction reduction, Tensor dy, Tensor dx, Tensor dtarget) {
-  launch("mse_backward", backward_kernel, {blocks_for(x.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), target.as<float>(),
-         dy.as<float>(), float(divisor_of(reduction, x)), dx.as<float>(), dtarget.as<float>(), x.size());
+  launch("mse_backward", backward_kernel, by_four(on, x.size()), x.as<float>(), target.as<float>(), dy.as<float>(),
+         float(divisor_of(reduction, x)), dx.as<float>(), dtarget.as<float>(), x.size());
 }
 
 }  // namespace stflow

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/cuda/emulate.h"
 #include "engine/threads.h"
 #include "tests/check.h"
 
@@ -130,28 +131,74 @@ TEST_CASE("adamw: the same bits on every instruction set and at any thread count
   set_thread_count(0);
 }
 
-TEST_CASE("adamw: the same bits on the CUDA back end") {
+TEST_CASE("adamw: the same bits on the CUDA back end, with clipping and without, and after a gradient that is not finite") {
   AdamOptions o;
-  o.weight_decay = 0.01, o.ema_decay = 0.99, o.clip_norm = 0;  // a norm may differ in its last bit
-  Setup here(DType::f32);
-  ParameterSet there(DType::f32, Device::cuda);
-  for (const Parameter& p : here.params.all()) there.add(p.name, p.shape, p.init, p.fan_in);
-  there.allocate(5);
+  o.weight_decay = 0.01, o.ema_decay = 0.99;
+  const Context cuda{.device = Device::cuda};
+  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
+    CAPTURE(int(order));
+    emulator::set_order(order);
+    Setup here(DType::f32);
+    ParameterSet there(DType::f32, Device::cuda);
+    for (const Parameter& p : here.params.all()) there.add(p.name, p.shape, p.init, p.fan_in);
+    there.allocate(5);
+    OptimizerState state;
+    state.allocate(there, true);
+    const double sizes[] = {20, 0.01, 20, NAN, 3, INFINITY, 0.02};
+    for (int step = 0; step < 7; step++) {
+      CAPTURE(step);
+      here.fill(step, std::isfinite(sizes[step]) ? sizes[step] : 1);
+      if (!std::isfinite(sizes[step])) here.params.grad(here.params.all()[2]).as<float>()[32] = float(sizes[step]);
+      copy(Device::cuda, there.grads().data, Device::cpu, here.params.grads().data, here.params.grads().bytes());
+      const double norm = adamw_step({}, here.params, o, 1e-3, 5, here.state);
+      CHECK((sizes[step] < 1 ? norm < o.clip_norm : !(norm <= o.clip_norm)));
+      adamw_start(cuda, there, o, 1e-3, 5, state);
+      const double got = adamw_finish(cuda, state);
+      CHECK((got == norm || (std::isnan(got) && std::isnan(norm))));
+      CHECK(state.step == here.state.step);
+      const Tensor pairs[][2] = {
+          {here.params.values(), there.values()}, {here.state.m, state.m}, {here.state.v, state.v}, {here.state.ema, state.ema}};
+      for (const auto& [want, device] : pairs) {
+        Array back(device.shape, DType::f32);
+        copy(Device::cpu, back.tensor().data, Device::cuda, device.data, device.bytes());
+        CHECK(here.gather(back) == here.gather(want));
+      }
+    }
+    CHECK(state.step == 5);
+    CHECK(!std::isfinite(adamw_step(cuda, there, o, 1e-3, 0, state)));  // no spots
+    CHECK(state.step == 5);
+  }
+  emulator::set_order(emulator::Order::ascending);
+}
+
+TEST_CASE("adamw: the norm of many pieces is the same to its last bit on the CUDA back end") {
+  ParameterSet here, there(DType::f32, Device::cuda);
+  for (ParameterSet* set : {&here, &there}) set->add("weight", {1099, 1000}, Init::zero), set->allocate(1);
+  const RandomKey key(3, Stream::test);
+  for (int64_t i = 0; i < here.size(); i++) here.grads().as<float>()[i] = uniform01(key.draw(uint64_t(i)).v[0]);
+  copy(Device::cuda, there.grads().data, Device::cpu, here.grads().data, here.grads().bytes());
   OptimizerState state;
-  state.allocate(there, true);
-  for (int step = 0; step < 3; step++) {
-    here.fill(step, 3);
-    copy(Device::cuda, there.grads().data, Device::cpu, here.params.grads().data, here.params.grads().bytes());
-    const double norm = adamw_step({}, here.params, o, 1e-3, 5, here.state);
-    CHECK(adamw_step({.device = Device::cuda}, there, o, 1e-3, 5, state) == doctest::Approx(norm).epsilon(1e-12));
+  state.allocate(here, false);
+  const double norm = adamw_step({}, here, {}, 1e-3, 1, state);
+  CHECK(norm == doctest::Approx(std::sqrt(1099e3 / 3)).epsilon(0.01));
+  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
+    state.allocate(there, false);
+    emulator::set_order(order);
+    CHECK(adamw_step({.device = Device::cuda}, there, {}, 1e-3, 1, state) == norm);
+    emulator::set_order(emulator::Order::ascending);
   }
-  const Tensor pairs[][2] = {
-      {here.params.values(), there.values()}, {here.state.m, state.m}, {here.state.v, state.v}, {here.state.ema, state.ema}};
-  for (const auto& [want, got] : pairs) {
-    Array back(got.shape, DType::f32);
-    copy(Device::cpu, back.tensor().data, Device::cuda, got.data, got.bytes());
-    CHECK(here.gather(back) == here.gather(want));
-  }
+}
+
+TEST_CASE("adamw: a step ends before the next one starts") {
+  Setup s(DType::f32);
+  s.fill(0, 1);
+  CHECK_THROWS_AS(adamw_finish({}, s.state), Error);
+  adamw_start({}, s.params, {}, 1e-3, 1, s.state);
+  CHECK(s.state.step == 0);
+  CHECK_THROWS_AS(adamw_start({}, s.params, {}, 1e-3, 1, s.state), Error);
+  CHECK(std::isfinite(adamw_finish({}, s.state)));
+  CHECK(s.state.step == 1);
+  CHECK_THROWS_AS(adamw_finish({}, s.state), Error);
 }
 
 TEST_CASE("adamw: a gradient that is not finite changes nothing") {

@@ -14,6 +14,25 @@ TEST_CASE("add, add_row: gradients, lifetimes, instruction sets") {
   }
 }
 
+TEST_CASE("add: a device's arrays may begin anywhere and end anywhere") {
+  const int64_t n = 1029;
+  const auto x = test::normal(size_t(n) + 4, 1);
+  Array host({n + 4}, DType::f32), there({n + 4}, DType::f32, Device::cuda), back({n + 4}, DType::f32);
+  for (int64_t i = 0; i < n + 4; i++) host.as<float>()[i] = float(x[size_t(i)]);
+  for (int64_t from = 0; from < 4; from++)
+    for (int64_t to = 0; to < 4; to++) {
+      const Array sum({n + 4}, DType::f32, Device::cuda);
+      copy(Device::cuda, there.tensor().data, Device::cpu, host.tensor().data, host.tensor().bytes());
+      const Tensor a = view(there.as<float>() + from, {n}), b = view(there.as<float>(), {n}), c = view(sum.as<float>() + to, {n});
+      add_forward(Cuda{}, a, b, c);
+      copy(Device::cpu, back.tensor().data, Device::cuda, sum.tensor().data, sum.tensor().bytes());
+      for (int64_t i = 0; i < n + 4; i++) {
+        const bool within = i >= to && i < to + n;  // beyond it the zeros of a new array
+        REQUIRE(back.as<float>()[i] == (within ? host.as<float>()[i - to + from] + host.as<float>()[i - to] : 0));
+      }
+    }
+}
+
 TEST_CASE("add, add_row: refuse shapes that do not fit") {
   Array x({2, 3}, DType::f32), y({3, 2}, DType::f32);
   Tape tape;

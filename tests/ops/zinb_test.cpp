@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/cuda/emulate.h"
 #include "engine/storage.h"
 #include "engine/threads.h"
+#include "ops/gaussian.h"
 #include "ops/special.h"
 #include "tests/ops/layouts.h"
 
@@ -111,6 +113,26 @@ void distributions(int64_t n) {
       for (double pi : {0.0, 0.4}) distribution({mu, theta, pi}, n, seed++);
 }
 
+Array to_device(const Tensor& host) {
+  Array there(host.shape, host.type, Device::cuda);
+  copy(Device::cuda, there.tensor().data, Device::cpu, host.data, host.bytes());
+  return there;
+}
+
+/// REQUIREs the same bytes of a host's and a device's draw (n, G), in every order of threads.
+template <class F> void same_on_device(Shape shape, F draw) {
+  Array here(shape, DType::f32), back(shape, DType::f32);
+  draw(Context{}, here);
+  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
+    const Array there(shape, DType::f32, Device::cuda);
+    emulator::set_order(order);
+    draw(Context{.device = Device::cuda}, there);
+    emulator::set_order(emulator::Order::ascending);
+    copy(Device::cpu, back.tensor().data, Device::cuda, there.tensor().data, there.tensor().bytes());
+    REQUIRE(std::memcmp(here.tensor().data, back.tensor().data, here.tensor().bytes()) == 0);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("special: log-gamma and digamma") {
@@ -184,6 +206,78 @@ TEST_CASE("zinb: draws belong to barcodes, not to rows, threads or tables") {
   Array other({n, genes}, DType::f32);
   sample_zinb(table, view(rank.data(), {n}), RandomKey(12, Stream::prior, 5), false, other);
   CHECK(std::memcmp(a.tensor().data, other.tensor().data, a.tensor().bytes()) != 0);
+}
+
+TEST_CASE("zinb: drawn as logarithms and scaled, in float64 from the stored number on") {
+  const int64_t n = 40, genes = 3;
+  const std::vector<Zinb> table = {{0.5, 1, 0}, {30, 0.4, 0.1}, {300, 8, 0}};
+  auto rank = test::shuffled(n, 5);
+  std::vector<double> mean = {0.3, 2.1, 5.5}, sd = {0.7, 1.3, 0.4};
+  const RandomKey key(21, Stream::prior, 1);
+  Array plain({n, genes}, DType::f32), scaled({n, genes}, DType::f32);
+  sample_zinb(table, view(rank.data(), {n}), key, true, plain);
+  sample_zinb(Context{}, zinb_table(table), view(rank.data(), {n}), key, true, view(mean.data(), {genes}), view(sd.data(), {genes}),
+              scaled);
+  for (int64_t i = 0; i < n * genes; i++)
+    REQUIRE(scaled.as<float>()[i] == float((double(plain.as<float>()[i]) - mean[size_t(i % genes)]) / sd[size_t(i % genes)]));
+}
+
+TEST_CASE("zinb, gaussian: the same bytes on the emulated CUDA back end") {
+  const int64_t n = 301, genes = 7;
+  std::vector<Zinb> table;
+  for (int g = 0; g < genes; g++) table.push_back({0.5 + 30.0 * g, 0.4 + g, 0.1 * g});
+  auto rank = test::shuffled(n, 3);
+  std::vector<double> mean, sd;
+  for (int g = 0; g < genes; g++) mean.push_back(0.3 * g), sd.push_back(1 + 0.1 * g);
+  const Tensor ranks = view(rank.data(), {n}), means = view(mean.data(), {genes}), deviations = view(sd.data(), {genes});
+  const Array ranks_there = to_device(ranks), means_there = to_device(means), deviations_there = to_device(deviations);
+  const RandomKey key(12, Stream::prior, 4, 9);
+  for (const auto& distributions : {table, {table[3]}}) {
+    const Array there = to_device(zinb_table(distributions));
+    same_on_device({n, genes}, [&](const Context& c, const Tensor& out) {
+      if (c.device == Device::cpu) sample_zinb(distributions, ranks, key, false, out);
+      else sample_zinb(c, there, ranks_there, key, false, {}, {}, out);
+    });
+    same_on_device({n, genes}, [&](const Context& c, const Tensor& out) {
+      if (c.device == Device::cpu) sample_zinb(c, zinb_table(distributions), ranks, key, true, means, deviations, out);
+      else sample_zinb(c, there, ranks_there, key, true, means_there, deviations_there, out);
+    });
+  }
+  same_on_device({n, genes}, [&](const Context& c, const Tensor& out) {
+    sample_gaussian(c, c.device == Device::cpu ? ranks : ranks_there.tensor(), key, out);
+  });
+  const Array none({0}, DType::i32, Device::cuda);
+  same_on_device({0, genes}, [&](const Context& c, const Tensor& out) { sample_gaussian(c, none, key, out); });
+}
+
+TEST_CASE("gaussian: draws belong to barcodes and are normal") {
+  const int64_t n = 4000, genes = 25;
+  auto rank = test::shuffled(n, 8);
+  const RandomKey key(31, Stream::prior, 2);
+  Array out({n, genes}, DType::f64);
+  sample_gaussian({}, view(rank.data(), {n}), key, out);
+  double moment[5] = {};
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t g = 0; g < genes; g++) {
+      const double x = out.as<double>()[i * genes + g];
+      REQUIRE(x == draw_gaussian(key, uint32_t(rank[size_t(i)]), uint32_t(g)));
+      for (int k = 1; k <= 4; k++) moment[k] += std::pow(x, k) / double(n * genes);
+    }
+  const double error = 4.5 / std::sqrt(double(n * genes));  // the k-th power has variance 1, 2, 15, 96
+  CHECK(std::fabs(moment[1]) <= error);
+  CHECK(std::fabs(moment[2] - 1) <= error * std::sqrt(2.0));
+  CHECK(std::fabs(moment[3]) <= error * std::sqrt(15.0));
+  CHECK(std::fabs(moment[4] - 3) <= error * std::sqrt(96.0));
+}
+
+TEST_CASE("zinb, gaussian: refuse tables that do not fit") {
+  Array out({4, 3}, DType::f32), rank({4}, DType::i32), short_rank({3}, DType::i32), mean({2}, DType::f64);
+  const std::vector<Zinb> two(2), three(3);
+  CHECK_THROWS_AS(sample_zinb(two, rank, {}, false, out), Error);
+  CHECK_THROWS_AS(sample_zinb(three, short_rank, {}, false, out), Error);
+  CHECK_THROWS_AS(sample_zinb(Context{}, zinb_table(three), rank, {}, false, mean, mean, out), Error);
+  CHECK_THROWS_AS(zinb_table({{1, 0, 0}}), Error);
+  CHECK_THROWS_AS(sample_gaussian({}, short_rank, {}, out), Error);
 }
 
 TEST_CASE("zinb: the fit finds planted parameters, with depth, and exact zero inflation where there is none") {

@@ -34,6 +34,7 @@ constexpr size_t kStaticShared = 48 * 1024, kAllShared = 227 * 1024;  // of a bl
 constexpr char kNan = char(0xff);
 
 Order order = Order::ascending;
+bool verifies = false;  // an InEveryOrder lives
 const char* kernel = "";
 const std::function<void()>* body = nullptr;
 std::vector<Thread> threads;
@@ -140,9 +141,12 @@ void shuffle(size_t* first, size_t n, uint64_t& draw) {
   for (size_t i = n; i > 1; i--) std::swap(first[i - 1], first[key.draw(draw++).v[0] % i]);
 }
 
+/// The order of n blocks, or threads, that are not shuffled.
+size_t place(size_t i, size_t n) { return order == Order::descending ? n - 1 - i : i; }
+
 void choose_turns(uint64_t& draw) {
   const size_t n = turn.size();
-  for (size_t i = 0; i < n; i++) turn[i] = order == Order::descending ? n - 1 - i : i;
+  for (size_t i = 0; i < n; i++) turn[i] = place(i, n);
   if (order != Order::shuffled) return;
   size_t warps[32];
   for (size_t w = 0; w < n / 32; w++) warps[w] = w;
@@ -150,6 +154,26 @@ void choose_turns(uint64_t& draw) {
   for (size_t w = 0; w < n / 32; w++) {
     for (size_t i = 0; i < 32; i++) turn[w * 32 + i] = warps[w] * 32 + i;
     shuffle(&turn[w * 32], 32, draw);
+  }
+}
+
+void run_grid(size_t shared) {
+  const size_t n = threads.size(), count = size_t(gridDim.x) * gridDim.y * gridDim.z;
+  uint64_t draw = 0;
+  std::vector<size_t> blocks(count);
+  for (size_t b = 0; b < count; b++) blocks[b] = place(b, count);
+  if (order == Order::shuffled) shuffle(blocks.data(), count, draw);
+  for (size_t b : blocks) {
+    blockIdx = dim3(unsigned(b % gridDim.x), unsigned(b / gridDim.x % gridDim.y), unsigned(b / gridDim.x / gridDim.y));
+    for (size_t i = 0; i < n; i++)
+      threads[i] = {dim3(unsigned(i % blockDim.x), unsigned(i / blockDim.x % blockDim.y), unsigned(i / blockDim.x / blockDim.y)), int(i),
+                    State::fresh, 0, 0};
+    choose_turns(draw);
+    slots.assign(n * 2, 0);
+    dynamic = std::vector<char>(shared, kNan);  // of exactly this size: ASan sees one byte more
+    arrays.clear();
+    array_bytes = 0;
+    run_block();
   }
 }
 
@@ -170,9 +194,10 @@ void tell_kernel() {
     fmt::print(stderr, "emulator: in kernel {}, block ({}, {}, {}), thread {}\n", kernel, blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x);
 }
 
-/// Leaves no fiber behind that a later launch could take for its own, whatever happened.
+/// Leaves the order as it was and no fiber behind that a later launch could take for its own, whatever happened.
 struct Running {
   const DeviceOpen open;
+  const Order set = order;
   explicit Running(const char* name) {
     kernel = name;
 #if defined(__SANITIZE_ADDRESS__)
@@ -184,6 +209,7 @@ struct Running {
   }
   ~Running() {
     kernel = "";
+    order = set;
     workers.clear();  // of a kernel that was given up: their stacks are not entered again
     thrown = nullptr;
   }
@@ -192,6 +218,8 @@ struct Running {
 }  // namespace
 
 void set_order(Order o) { order = o; }
+InEveryOrder::InEveryOrder() { verifies = true; }
+InEveryOrder::~InEveryOrder() { verifies = false; }
 const std::vector<std::string>& kernels_run() { return names(); }
 
 int lane() { return running->thread->linear & 31; }
@@ -229,20 +257,16 @@ void run(const char* name, dim3 grid, dim3 dim, size_t shared, const std::functi
   body = &thread;
   threads.resize(n);
   turn.resize(n);
-  uint64_t draw = 0;
-  for (unsigned z = 0; z < grid.z; z++)
-    for (unsigned y = 0; y < grid.y; y++)
-      for (unsigned x = 0; x < grid.x; x++) {
-        blockIdx = dim3(x, y, z);
-        for (size_t i = 0; i < n; i++)
-          threads[i] = {dim3(unsigned(i % dim.x), unsigned(i / dim.x % dim.y), unsigned(i / dim.x / dim.y)), int(i), State::fresh, 0, 0};
-        choose_turns(draw);
-        slots.assign(n * 2, 0);
-        dynamic = std::vector<char>(shared, kNan);  // of exactly this size: ASan sees one byte more
-        arrays.clear();
-        array_bytes = 0;
-        run_block();
-      }
+  if (!verifies) return run_grid(shared);
+  const std::vector<char> before = snapshot();
+  std::vector<char> after;
+  for (Order each : {Order::ascending, Order::descending, Order::shuffled}) {
+    restore(before);
+    order = each;
+    run_grid(shared);
+    if (each == Order::ascending) after = snapshot();
+    else if (snapshot() != after) refuse("the order of threads changes the result: a barrier is missing, or threads race");
+  }
 }
 
 }  // namespace stflow::emulator

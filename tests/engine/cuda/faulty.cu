@@ -28,6 +28,8 @@ __global__ void two_sums_kernel(float* y, bool sync) {
   y[threadIdx.x] = b - 2 * a;
 }
 
+__global__ void raced_kernel(float* y) { y[0] = float(blockIdx.x); }
+
 __global__ void early_return_kernel(float* y, int n) {
   if (int(threadIdx.x) >= n) return;
   __syncthreads();
@@ -66,6 +68,7 @@ __global__ void counted_kernel(int* y) {
 
 void reversed(float* y, bool sync) { launch("test.reversed", reversed_kernel, {1, 64}, y, sync); }
 void two_sums(float* y, bool sync) { launch("test.two_sums", two_sums_kernel, {1, 64}, y, sync); }
+void raced(float* y, int blocks) { launch("test.raced", raced_kernel, {unsigned(blocks), 32}, y); }
 void early_return(float* y, int n) { launch("test.early_return", early_return_kernel, {1, 64}, y, n); }
 void partial_warp(float* y, int n) { launch("test.partial_warp", partial_warp_kernel, {1, 64}, y, n); }
 void shared_overflow(float* y, int n) { launch("test.shared_overflow", shared_overflow_kernel, {1, 64}, y, n); }

@@ -36,8 +36,8 @@ struct EdgeScoreOp final : Op {
   unsigned keep() const override { return kInputs; }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const EdgeScore a = arguments(c);
-    const int64_t numbers = c.context.device == Device::cuda ? kCudaScorePieces * a.cuda_partial()
-                                                             : a.rows() * 2 * a.half() + a.pieces() * a.partial();
+    const int64_t numbers =
+        c.context.device == Device::cuda ? a.cuda_pieces() * a.cuda_partial() : a.rows() * 2 * a.half() + a.pieces() * a.partial();
     return backward ? size_t(numbers) * bytes_of(c.out.type) : 0;
   }
 };

@@ -16,7 +16,7 @@ Var edge_score(Var query, Var key, Var gene, Var edge, Var edge_weight, Var norm
 /// Widest hidden layer (2m) and edge features (D), and largest We (2m x D): they are kept on the stack or in a block's shared memory.
 inline constexpr int64_t kScoreWidth = 1024, kScoreWeight = 64 * 1024;
 
-/// On CUDA: pieces, each a block's, into which the sums of We's, the norm's and fc2's gradients are cut.
+/// On CUDA: the most pieces, each a block's, into which the sums of We's, the norm's and fc2's gradients are cut.
 inline constexpr int64_t kCudaScorePieces = 384;
 
 struct EdgeScore {
@@ -30,7 +30,8 @@ struct EdgeScore {
   [[nodiscard]] int64_t pieces() const { return rows() < 256 ? 1 : 16; }
   /// Numbers of a piece's sums in backward: dWe, S, s, and those of the spot at hand.
   [[nodiscard]] int64_t partial() const { return 2 * half() * width() + half() + 16 + heads() * 2 * half(); }
-  /// Likewise on CUDA: dWe, S, s.
+  /// Likewise on CUDA, and the numbers of a piece: dWe, S, s.
+  [[nodiscard]] int64_t cuda_pieces() const { return graph->n < kCudaScorePieces ? graph->n : kCudaScorePieces; }
   [[nodiscard]] int64_t cuda_partial() const { return 2 * half() * width() + half() + 1; }
 };
 
@@ -40,7 +41,7 @@ struct EdgeScoreGrads {
 };
 
 template <class B> void edge_score_forward(B, const EdgeScore& a, Tensor y);
-/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial(); on CUDA only kCudaScorePieces x cuda_partial().
+/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial(); on CUDA only cuda_pieces() x cuda_partial().
 template <class B> void edge_score_backward(B, const EdgeScore& a, Tensor dy, const EdgeScoreGrads& d, void* scratch);
 
 }  // namespace stflow

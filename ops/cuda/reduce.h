@@ -52,7 +52,9 @@ template <class F> __device__ float sum_in_order(int64_t n, F value, float start
 [[maybe_unused]] static __global__ void add_partial_sums(const float* __restrict__ partial, int64_t stride, int64_t pieces, int64_t n,
                                                          float* __restrict__ to) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) to[i] = sum_in_order(pieces, [&](int64_t p) { return partial[p * stride + i]; }, to[i]);
+  if (i < n)
+    to[i] = sum_in_order(
+        pieces, [&](int64_t p) { return partial[p * stride + i]; }, to[i]);
 }
 
 }  // namespace stflow

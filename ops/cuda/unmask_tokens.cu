@@ -1,7 +1,7 @@
 // Floor at 64 images of 196 cells, d = 384, on an H100 (3.0 TB/s): forward reads a quarter and writes 19 MB, 8 us; backward reads dy twice
 // and adds into dx, 48 MB, 16 us. The mask token's sum is over 9,408 rows of 147 hidden cells an image: 12 blocks of 32 warps, 294 rows a
-// warp, sixteen loads under way, about 20 us beside the 75,264 threads of position's: without scratch, because the step around it takes tens
-// of milliseconds.
+// warp, sixteen loads under way, about 20 us beside the 75,264 threads of position's: without scratch, because the step around it takes
+// tens of milliseconds.
 #include "ops/unmask_tokens.h"
 
 #include "ops/cuda/reduce.h"
@@ -22,8 +22,8 @@ __global__ void forward_kernel(const float* __restrict__ x, const float* __restr
   y[(b * tokens + 1 + cell) * d + c] = i > 0 ? from + position[cell * d + c] : from;
 }
 
-__global__ void x_kernel(const float* __restrict__ dy, const int* __restrict__ order, int64_t size, int64_t tokens, int64_t inner, int64_t d,
-                         float* __restrict__ dx) {
+__global__ void x_kernel(const float* __restrict__ dy, const int* __restrict__ order, int64_t size, int64_t tokens, int64_t inner,
+                         int64_t d, float* __restrict__ dx) {
   const int64_t at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= size) return;
   const int64_t c = at % d, b = at / d / inner, i = at / d % inner;
@@ -69,11 +69,10 @@ template <> void unmask_tokens_backward(Cuda on, Tensor dy, Tensor order, int64_
     launch("unmask_tokens_x", x_kernel, a_number(dx.size()), dy.as<float>(), order.as<int32_t>(), dx.size(), tokens, inner, d,
            dx.as<float>());
   if (dposition.data)
-    launch("unmask_tokens_position", position_kernel, a_number((tokens - 1) * d), dy.as<float>(), images, tokens, d,
-           dposition.as<float>());
+    launch("unmask_tokens_position", position_kernel, a_number((tokens - 1) * d), dy.as<float>(), images, tokens, d, dposition.as<float>());
   if (dmask.data)
-    launch("unmask_tokens_mask", mask_kernel, {blocks_for(d, kWarp), kWarp * kWarp, 0, stream_of(on)}, dy.as<float>(),
-           order.as<int32_t>(), images, tokens, inner, d, dmask.as<float>());
+    launch("unmask_tokens_mask", mask_kernel, {blocks_for(d, kWarp), kWarp * kWarp, 0, stream_of(on)}, dy.as<float>(), order.as<int32_t>(),
+           images, tokens, inner, d, dmask.as<float>());
 }
 
 }  // namespace stflow

@@ -85,6 +85,13 @@ void resume(Worker& w) {
 
 size_t warp_of(const Thread& t) { return size_t(t.linear) / 32; }
 
+// Fresh shared memory: quiet NaNs of another payload in each order, so that who reads them before they are written shows.
+std::vector<char> unwritten(size_t bytes) {
+  std::vector<char> a(bytes, kNan);
+  for (size_t i = 0; i < bytes; i += sizeof(float)) a[i] = char(kNan - int(order));
+  return a;
+}
+
 // Starts or resumes every lane of the w-th warp to run that can go on; true if there was one.
 bool step_warp(size_t w) {
   bool any = false;
@@ -170,7 +177,7 @@ void run_grid(size_t shared) {
                     State::fresh, 0, 0};
     choose_turns(draw);
     slots.assign(n * 2, 0);
-    dynamic = std::vector<char>(shared, kNan);  // of exactly this size: ASan sees one byte more
+    dynamic = unwritten(shared);  // of exactly this size: ASan sees one byte more
     arrays.clear();
     array_bytes = 0;
     run_block();
@@ -239,7 +246,7 @@ int new_array() {
 void* shared_array(int number, size_t bytes) {
   std::vector<char>& a = arrays[number];
   if (a.empty()) {
-    a.assign(bytes, kNan);
+    a = unwritten(bytes);
     array_bytes += bytes;
     if (array_bytes > kStaticShared) refuse("{} bytes of shared arrays, expected at most {}", array_bytes, kStaticShared);
   }

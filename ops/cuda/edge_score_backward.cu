@@ -119,7 +119,6 @@ __global__ void __launch_bounds__(kScoreWarps* kWarp, 2)
       add_to_sums(p, s, sums);
       __syncthreads();
     }
-  __syncthreads();
   for (int64_t i = threadIdx.x; p.keeps && i < numbers; i += blockDim.x) partial[i] = sums[i];
 }
 

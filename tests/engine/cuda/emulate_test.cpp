@@ -119,6 +119,8 @@ TEST_CASE("emulator: a missing barrier and a race are refused by name, correct k
   for (size_t i = 0; i < 64; i++) CHECK(y.read()[i] == float(63 - i));
   test::two_sums(y.data, true);
   for (float v : y.read()) CHECK(v == 0);
+  test::reduced(y.data);
+  for (float v : y.read()) CHECK(v == 0);
   test::raced(y.data, 1);
   CHECK(y.read()[0] == 0);
 }

@@ -128,7 +128,8 @@ $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword 
 
 test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
 	$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(OBJECTS_LIB)))
-	$(BUILD)/tests/all $(TESTS)
+	STFLOW_KERNELS=$(BUILD)/tests/kernels.txt $(BUILD)/tests/all $(TESTS)
+	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)
 
 asan tsan:
 	$(MAKE) MODE=$@ test

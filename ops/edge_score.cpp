@@ -17,7 +17,8 @@ struct EdgeScoreOp final : Op {
           n, kScoreWidth);
     check(e == Shape{n, k, heads * width} && in[4].shape == Shape{m2, width},
           "edge_score: edge {}, weight {}, expected (n, k, H D), (2m, D)", e.text(), in[4].shape.text());
-    check(m2 * width <= kScoreWeight, "edge_score: weight {}, expected at most {} numbers", in[4].shape.text(), kScoreWeight);
+    check(width <= kScoreWidth && m2 * width <= kScoreWeight, "edge_score: weight {}, expected D <= {} and at most {} numbers",
+          in[4].shape.text(), kScoreWidth, kScoreWeight);
     check(in[5].size() == m2 / 2 && in[6].size() == m2 / 2 && in[7].size() == m2 / 2 && in[8].size() == 1,
           "edge_score: norm or fc2 of the wrong size");
     return {nullptr, {n, k, heads}, in[0].type};
@@ -35,8 +36,9 @@ struct EdgeScoreOp final : Op {
   unsigned keep() const override { return kInputs; }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const EdgeScore a = arguments(c);
-    const int64_t sums = c.context.device == Device::cuda ? kCudaScorePieces * (a.half() + 1) : a.pieces() * a.partial();
-    return backward ? size_t(a.rows() * 2 * a.half() + sums) * bytes_of(c.out.type) : 0;
+    const int64_t numbers =
+        c.context.device == Device::cuda ? a.cuda_pieces() * a.cuda_partial() : a.rows() * 2 * a.half() + a.pieces() * a.partial();
+    return backward ? size_t(numbers) * bytes_of(c.out.type) : 0;
   }
 };
 

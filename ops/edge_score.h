@@ -13,11 +13,11 @@ namespace stflow {
 Var edge_score(Var query, Var key, Var gene, Var edge, Var edge_weight, Var norm_weight, Var norm_bias, Var fc2_weight, Var fc2_bias,
                const Graph& graph, Dropout d = {});
 
-/// Widest hidden layer (2m) and largest We (2m x D): they are kept on the stack.
+/// Widest hidden layer (2m) and edge features (D), and largest We (2m x D): they are kept on the stack or in a block's shared memory.
 inline constexpr int64_t kScoreWidth = 1024, kScoreWeight = 64 * 1024;
 
-/// On CUDA: pieces into which the sums of the norm's and fc2's gradients are cut.
-inline constexpr int64_t kCudaScorePieces = 512;
+/// On CUDA: the most pieces, each a block's, into which the sums of We's, the norm's and fc2's gradients are cut.
+inline constexpr int64_t kCudaScorePieces = 384;
 
 struct EdgeScore {
   Tensor query, key, gene, edge, edge_weight, norm_weight, norm_bias, fc2_weight, fc2_bias;
@@ -30,6 +30,9 @@ struct EdgeScore {
   [[nodiscard]] int64_t pieces() const { return rows() < 256 ? 1 : 16; }
   /// Numbers of a piece's sums in backward: dWe, S, s, and those of the spot at hand.
   [[nodiscard]] int64_t partial() const { return 2 * half() * width() + half() + 16 + heads() * 2 * half(); }
+  /// Likewise on CUDA, and the numbers of a piece: dWe, S, s.
+  [[nodiscard]] int64_t cuda_pieces() const { return graph->n < kCudaScorePieces ? graph->n : kCudaScorePieces; }
+  [[nodiscard]] int64_t cuda_partial() const { return 2 * half() * width() + half() + 1; }
 };
 
 /// Gradients of EdgeScore's tensors in their order; each may be absent.
@@ -38,7 +41,7 @@ struct EdgeScoreGrads {
 };
 
 template <class B> void edge_score_forward(B, const EdgeScore& a, Tensor y);
-/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial(); on CUDA kCudaScorePieces x (m + 1).
+/// Adds into the gradients. scratch: rows() x 2m numbers, then pieces() x partial(); on CUDA only cuda_pieces() x cuda_partial().
 template <class B> void edge_score_backward(B, const EdgeScore& a, Tensor dy, const EdgeScoreGrads& d, void* scratch);
 
 }  // namespace stflow

@@ -34,6 +34,7 @@ constexpr size_t kStaticShared = 48 * 1024, kAllShared = 227 * 1024;  // of a bl
 constexpr char kNan = char(0xff);
 
 Order order = Order::ascending;
+bool verifies = false;  // an InEveryOrder lives
 const char* kernel = "";
 const std::function<void()>* body = nullptr;
 std::vector<Thread> threads;
@@ -83,6 +84,13 @@ void resume(Worker& w) {
 }
 
 size_t warp_of(const Thread& t) { return size_t(t.linear) / 32; }
+
+// Fresh shared memory: quiet NaNs of another payload in each order, so that who reads them before they are written shows.
+std::vector<char> unwritten(size_t bytes) {
+  std::vector<char> a(bytes, kNan);
+  for (size_t i = 0; i < bytes; i += sizeof(float)) a[i] = char(kNan - int(order));
+  return a;
+}
 
 // Starts or resumes every lane of the w-th warp to run that can go on; true if there was one.
 bool step_warp(size_t w) {
@@ -140,9 +148,12 @@ void shuffle(size_t* first, size_t n, uint64_t& draw) {
   for (size_t i = n; i > 1; i--) std::swap(first[i - 1], first[key.draw(draw++).v[0] % i]);
 }
 
+/// The order of n blocks, or threads, that are not shuffled.
+size_t place(size_t i, size_t n) { return order == Order::descending ? n - 1 - i : i; }
+
 void choose_turns(uint64_t& draw) {
   const size_t n = turn.size();
-  for (size_t i = 0; i < n; i++) turn[i] = order == Order::descending ? n - 1 - i : i;
+  for (size_t i = 0; i < n; i++) turn[i] = place(i, n);
   if (order != Order::shuffled) return;
   size_t warps[32];
   for (size_t w = 0; w < n / 32; w++) warps[w] = w;
@@ -150,6 +161,26 @@ void choose_turns(uint64_t& draw) {
   for (size_t w = 0; w < n / 32; w++) {
     for (size_t i = 0; i < 32; i++) turn[w * 32 + i] = warps[w] * 32 + i;
     shuffle(&turn[w * 32], 32, draw);
+  }
+}
+
+void run_grid(size_t shared) {
+  const size_t n = threads.size(), count = size_t(gridDim.x) * gridDim.y * gridDim.z;
+  uint64_t draw = 0;
+  std::vector<size_t> blocks(count);
+  for (size_t b = 0; b < count; b++) blocks[b] = place(b, count);
+  if (order == Order::shuffled) shuffle(blocks.data(), count, draw);
+  for (size_t b : blocks) {
+    blockIdx = dim3(unsigned(b % gridDim.x), unsigned(b / gridDim.x % gridDim.y), unsigned(b / gridDim.x / gridDim.y));
+    for (size_t i = 0; i < n; i++)
+      threads[i] = {dim3(unsigned(i % blockDim.x), unsigned(i / blockDim.x % blockDim.y), unsigned(i / blockDim.x / blockDim.y)), int(i),
+                    State::fresh, 0, 0};
+    choose_turns(draw);
+    slots.assign(n * 2, 0);
+    dynamic = unwritten(shared);  // of exactly this size: ASan sees one byte more
+    arrays.clear();
+    array_bytes = 0;
+    run_block();
   }
 }
 
@@ -170,9 +201,10 @@ void tell_kernel() {
     fmt::print(stderr, "emulator: in kernel {}, block ({}, {}, {}), thread {}\n", kernel, blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x);
 }
 
-/// Leaves no fiber behind that a later launch could take for its own, whatever happened.
+/// Leaves the order as it was and no fiber behind that a later launch could take for its own, whatever happened.
 struct Running {
   const DeviceOpen open;
+  const Order set = order;
   explicit Running(const char* name) {
     kernel = name;
 #if defined(__SANITIZE_ADDRESS__)
@@ -184,6 +216,7 @@ struct Running {
   }
   ~Running() {
     kernel = "";
+    order = set;
     workers.clear();  // of a kernel that was given up: their stacks are not entered again
     thrown = nullptr;
   }
@@ -192,6 +225,8 @@ struct Running {
 }  // namespace
 
 void set_order(Order o) { order = o; }
+InEveryOrder::InEveryOrder() { verifies = true; }
+InEveryOrder::~InEveryOrder() { verifies = false; }
 const std::vector<std::string>& kernels_run() { return names(); }
 
 int lane() { return running->thread->linear & 31; }
@@ -211,7 +246,7 @@ int new_array() {
 void* shared_array(int number, size_t bytes) {
   std::vector<char>& a = arrays[number];
   if (a.empty()) {
-    a.assign(bytes, kNan);
+    a = unwritten(bytes);
     array_bytes += bytes;
     if (array_bytes > kStaticShared) refuse("{} bytes of shared arrays, expected at most {}", array_bytes, kStaticShared);
   }
@@ -229,20 +264,16 @@ void run(const char* name, dim3 grid, dim3 dim, size_t shared, const std::functi
   body = &thread;
   threads.resize(n);
   turn.resize(n);
-  uint64_t draw = 0;
-  for (unsigned z = 0; z < grid.z; z++)
-    for (unsigned y = 0; y < grid.y; y++)
-      for (unsigned x = 0; x < grid.x; x++) {
-        blockIdx = dim3(x, y, z);
-        for (size_t i = 0; i < n; i++)
-          threads[i] = {dim3(unsigned(i % dim.x), unsigned(i / dim.x % dim.y), unsigned(i / dim.x / dim.y)), int(i), State::fresh, 0, 0};
-        choose_turns(draw);
-        slots.assign(n * 2, 0);
-        dynamic = std::vector<char>(shared, kNan);  // of exactly this size: ASan sees one byte more
-        arrays.clear();
-        array_bytes = 0;
-        run_block();
-      }
+  if (!verifies) return run_grid(shared);
+  const std::vector<char> before = snapshot();
+  std::vector<char> after;
+  for (Order each : {Order::ascending, Order::descending, Order::shuffled}) {
+    restore(before);
+    order = each;
+    run_grid(shared);
+    if (each == Order::ascending) after = snapshot();
+    else if (snapshot() != after) refuse("the order of threads changes the result: a barrier is missing, or threads race");
+  }
 }
 
 }  // namespace stflow::emulator

@@ -39,9 +39,17 @@ namespace stflow {
 
 namespace emulator {
 
-/// The order in which a block's threads run. A test runs under all three: a missing barrier then shows.
+/// The order in which blocks, and the threads of each, run.
 enum class Order { ascending, descending, shuffled };
 void set_order(Order order);
+/// While one lives, every kernel runs in all three orders from the same device memory, and one that leaves different bytes behind is
+/// refused by its name: a barrier is missing, or threads race. For small device memory: each launch copies all of it.
+struct InEveryOrder {
+  InEveryOrder();
+  ~InEveryOrder();
+  InEveryOrder(const InEveryOrder&) = delete;
+  InEveryOrder& operator=(const InEveryOrder&) = delete;
+};
 
 /// Runs a kernel's threads. Throws Error (Exit::internal) naming the kernel when a barrier is not reached by all.
 void run(const char* name, dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread);
@@ -117,6 +125,7 @@ inline unsigned __ballot_sync(unsigned, int predicate, int site = __builtin_LINE
   return out;
 }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
 /// Integers only: the order in which floats arrive would change their sum.
 inline int atomicAdd(int* p, int v) {
   const int old = *p;

@@ -12,6 +12,11 @@ struct DeviceOpen {
   DeviceOpen& operator=(const DeviceOpen&) = delete;
 };
 
+/// What all device memory holds; needs DeviceOpen.
+std::vector<char> snapshot();
+/// Puts it back; nothing was allocated or released since.
+void restore(const std::vector<char>& bytes);
+
 /// A stack that can be left and entered again.
 struct Fiber;
 /// A fiber that runs body() when it is first entered; body never returns. The fiber lives until the program ends.

@@ -35,6 +35,20 @@ DeviceOpen::~DeviceOpen() {
     for (const auto& [p, bytes] : regions) guard(p, bytes, true);
 }
 
+std::vector<char> snapshot() {
+  std::vector<char> all;
+  for (const auto& [p, bytes] : regions) all.insert(all.end(), static_cast<char*>(p), static_cast<char*>(p) + bytes);
+  return all;
+}
+
+void restore(const std::vector<char>& all) {
+  const char* from = all.data();
+  for (const auto& [p, bytes] : regions) {
+    if (bytes) std::memcpy(p, from, bytes);
+    from += bytes;
+  }
+}
+
 void* allocate(size_t bytes) {
   constexpr size_t kDeviceAlign = 256;
   void* p = nullptr;

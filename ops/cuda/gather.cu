@@ -1,8 +1,9 @@
-// Floor at 10,000 x 128 on an H100 (3.0 TB/s): forward 10.2 MB, 3.4 us. Backward walks the whole index in each column, so that rows that
-// come twice are added in the index' order: no model takes a gradient through it.
+// Floor at 10,000 x 128 on an H100 (3.0 TB/s): forward 10.2 MB, 3.4 us. Backward reads dy and reads and writes dx, 15.4 MB, 5 us; each of
+// the 10,000 blocks also reads the whole index from the second cache, 0.4 GB, 0.1 ms at 5 TB/s: quadratic, without scratch, in the index'
+// order; no model takes a gradient through it.
 #include "ops/gather.h"
 
-#include "engine/cuda/cuda.h"
+#include "ops/cuda/matches.h"
 
 namespace stflow {
 namespace {
@@ -16,10 +17,13 @@ __global__ void forward_kernel(const float* __restrict__ x, const int* __restric
   if (i < size) y[i] = x[int64_t(index[i / n]) * n + i % n];
 }
 
+// A block a row of dx: the rows of dy that come from it.
 __global__ void backward_kernel(const int* __restrict__ index, const float* __restrict__ dy, float* __restrict__ dx, int64_t rows,
                                 int64_t n) {
-  const int64_t i = element();
-  for (int64_t r = 0; i < n && r < rows; r++) dx[int64_t(index[r]) * n + i] += dy[r * n + i];
+  float* to = dx + blockIdx.x * n;
+  for_matches(index, rows, blockIdx.x, [&](int64_t r) {
+    for (int64_t c = threadIdx.x; c < n; c += blockDim.x) to[c] += dy[r * n + c];
+  });
 }
 
 }  // namespace
@@ -32,9 +36,8 @@ template <> void gather_forward(Cuda on, Tensor x, Tensor index, Tensor y) {
 
 template <> void gather_backward(Cuda on, Tensor index, Tensor dy, Tensor dx) {
   if (dy.size() == 0) return;
-  const int64_t n = dy.size() / dy.shape[0];
-  launch("gather_backward", backward_kernel, {blocks_for(n, kThreads), kThreads, 0, stream_of(on)}, index.as<int32_t>(), dy.as<float>(),
-         dx.as<float>(), dy.shape[0], n);
+  launch("gather_backward", backward_kernel, {unsigned(dx.shape[0]), kThreads, 0, stream_of(on)}, index.as<int32_t>(), dy.as<float>(),
+         dx.as<float>(), dy.shape[0], dy.size() / dy.shape[0]);
 }
 
 }  // namespace stflow

@@ -36,14 +36,25 @@ __device__ inline float block_max(float v) {
   return v;
 }
 
+/// start + value(0) + ... + value(n - 1) in this order; the loads of sixteen are under way at a time.
+template <class F> __device__ float sum_in_order(int64_t n, F value, float start = 0) {
+  constexpr int64_t kLoads = 16;
+  int64_t p = 0;
+  for (float v[kLoads]; p + kLoads <= n; p += kLoads) {
+    for (int64_t i = 0; i < kLoads; i++) v[i] = value(p + i);
+    for (float part : v) start += part;
+  }
+  for (; p < n; p++) start += value(p);
+  return start;
+}
+
 /// to[i] += the sum of `pieces` rows of partial sums (pieces, n), row after row; launched over blocks_for(n, 256) blocks of 256.
 [[maybe_unused]] static __global__ void add_partial_sums(const float* __restrict__ partial, int64_t stride, int64_t pieces, int64_t n,
                                                          float* __restrict__ to) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  float sum = to[i];
-  for (int64_t p = 0; p < pieces; p++) sum += partial[p * stride + i];
-  to[i] = sum;
+  if (i < n)
+    to[i] = sum_in_order(
+        pieces, [&](int64_t p) { return partial[p * stride + i]; }, to[i]);
 }
 
 }  // namespace stflow

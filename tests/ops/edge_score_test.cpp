@@ -20,7 +20,9 @@ TEST_CASE("edge_score: gradients, lifetimes, instruction sets") {
                  {6, 5, 3, 32, 8},
                  {1, 0, 4, 16, 8},
                  {20, 8, 4, 33, 16},
-                 {4, 2, 1, 128, 130}})  // the last: a We too large for CUDA's shared memory
+                 {14, 13, 3, 6, 4},     // on CUDA: more rows (slot, head) of a spot than a block takes at a time
+                 {2, 1, 1, 400, 20},    // fewer warps, because their rows would not fit shared memory
+                 {4, 2, 1, 128, 130}})  // a We too large for it
     for (Dropout d : {Dropout{}, Dropout{0.3f, RandomKey(9, Stream::dropout, 3, 1), 2}}) {
       Graph graph;
       test::random_graph(graph, c.n, c.k);

@@ -105,6 +105,26 @@ TEST_CASE("emulator: a missing barrier gives wrong numbers in every order") {
   }
 }
 
+TEST_CASE("emulator: a missing barrier and a race are refused by name, correct kernels are not") {
+  const emulator::InEveryOrder verified;
+  const OnDevice y;
+  auto expected = [](const std::string& name) {
+    return "kernel " + name + ": the order of threads changes the result: a barrier is missing, or threads race";
+  };
+  CHECK(refusal([&] { test::reversed(y.data, false); }) == expected("test.reversed"));
+  CHECK(refusal([&] { test::two_sums(y.data, false); }) == expected("test.two_sums"));
+  CHECK(refusal([&] { test::raced(y.data, 3); }) == expected("test.raced"));
+  CHECK(refusal([&] { test::early_return(y.data, 40); }).starts_with("kernel test.early_return: barrier not reached"));
+  test::reversed(y.data, true);
+  for (size_t i = 0; i < 64; i++) CHECK(y.read()[i] == float(63 - i));
+  test::two_sums(y.data, true);
+  for (float v : y.read()) CHECK(v == 0);
+  test::reduced(y.data);
+  for (float v : y.read()) CHECK(v == 0);
+  test::raced(y.data, 1);
+  CHECK(y.read()[0] == 0);
+}
+
 TEST_CASE("emulator: barriers that not all threads reach are refused by name") {
   for (Order order : kOrders) {
     const InOrder in(order);

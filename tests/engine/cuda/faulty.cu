@@ -1,6 +1,6 @@
 #include "tests/engine/cuda/faulty.h"
 
-#include "engine/cuda/cuda.h"
+#include "ops/cuda/reduce.h"
 
 namespace stflow::test {
 namespace {
@@ -27,6 +27,14 @@ __global__ void two_sums_kernel(float* y, bool sync) {
   const float a = block_sum(float(threadIdx.x), sync), b = block_sum(2 * float(threadIdx.x), true);
   y[threadIdx.x] = b - 2 * a;
 }
+
+__global__ void reduced_kernel(float* y) {
+  const float v = float(threadIdx.x);
+  const float a = stflow::block_sum(v), b = stflow::block_sum(2 * v), c = block_max(v), d = block_max(2 * v);
+  y[threadIdx.x] = fabsf(a - 2016) + fabsf(b - 4032) + fabsf(c - 63) + fabsf(d - 126);
+}
+
+__global__ void raced_kernel(float* y) { y[0] = float(blockIdx.x); }
 
 __global__ void early_return_kernel(float* y, int n) {
   if (int(threadIdx.x) >= n) return;
@@ -66,6 +74,8 @@ __global__ void counted_kernel(int* y) {
 
 void reversed(float* y, bool sync) { launch("test.reversed", reversed_kernel, {1, 64}, y, sync); }
 void two_sums(float* y, bool sync) { launch("test.two_sums", two_sums_kernel, {1, 64}, y, sync); }
+void reduced(float* y) { launch("test.reduced", reduced_kernel, {1, 64}, y); }
+void raced(float* y, int blocks) { launch("test.raced", raced_kernel, {unsigned(blocks), 32}, y); }
 void early_return(float* y, int n) { launch("test.early_return", early_return_kernel, {1, 64}, y, n); }
 void partial_warp(float* y, int n) { launch("test.partial_warp", partial_warp_kernel, {1, 64}, y, n); }
 void shared_overflow(float* y, int n) { launch("test.shared_overflow", shared_overflow_kernel, {1, 64}, y, n); }

@@ -7,6 +7,10 @@ namespace stflow::test {
 void reversed(float* y, bool sync);
 /// y (64): twice the block's sum of 0 ... 63 less its sum of twice that, which is 0; without `sync` the second sum overtakes the first.
 void two_sums(float* y, bool sync);
+/// y (64) = 0 where sums and maxima over a block that follow one another at once are right, else another number.
+void reduced(float* y);
+/// y[0] = the number of one of `blocks` blocks, whichever came last.
+void raced(float* y, int blocks);
 /// Threads from `n` on return before a barrier.
 void early_return(float* y, int n);
 /// Lanes from `n` on leave out a warp operation.

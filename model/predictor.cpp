@@ -60,7 +60,8 @@ void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, st
                         const std::function<void()>& each_draw) const {
   const int64_t n = slide.size(), g = config.denoiser.genes;
   const Array features = copy_of(view(const_cast<float*>(inputs.data()), {n, config.denoiser.features}), Device::cpu, context_.device);
-  const Array draw({n, g}, DType::f32, context_.device);
+  const Array ranks = copy_of(slide.ranks(), Device::cpu, context_.device), draw({n, g}, DType::f32, context_.device);
+  const PriorSampler start(prior, targets, context_);
   Geometry geometry(context_);
   geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
   mean.assign(size_t(n * g), 0.0), variance.assign(size_t(n * g), 0.0);
@@ -72,7 +73,7 @@ void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, st
     sampler.set_slide(features, geometry);
     const int draws = (config.samples + members - 1) / members;
     for (int s = 0; s < draws; s++) {  // Welford: mean and sum of squared deviations
-      prior.sample(slide.ranks(), RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), targets, draw, context_);
+      start.sample(ranks, RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), draw);
       sampler.sample(draw, config.sample_steps, config.solver);
       copy(Device::cpu, y.data(), context_.device, draw.tensor().data, draw.tensor().bytes(), context_.stream);
       done++;

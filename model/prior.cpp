@@ -1,6 +1,6 @@
 #include "model/prior.h"
 
-#include <cmath>
+#include "ops/gaussian.h"
 
 namespace stflow {
 
@@ -39,34 +39,24 @@ Prior fit_prior(PriorKind kind, const std::vector<float>& counts, int64_t genes)
   return p;
 }
 
-void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y, const Context& context) const {
-  if (context.device != Device::cpu) {
-    const Array here(y.shape, y.type);
-    sample(rank, key, targets, here);
-    return copy(context.device, y.data, Device::cpu, here.tensor().data, y.bytes(), context.stream);
-  }
-  const int64_t n = y.rows(), genes_count = y.cols();
-  by_type(y.type, [&](auto zero) {
-    using T = decltype(zero);
-    T* out = y.as<T>();
-    if (kind == PriorKind::gaussian) {
-      for (int64_t i = 0; i < n; i++)
-        for (int64_t g = 0; g < genes_count; g++) {
-          const Philox4 r = key.draw((uint64_t(rank.as<int32_t>()[i]) << 24) | uint64_t(g));
-          out[i * genes_count + g] =
-              T(std::sqrt(-2 * std::log(open01(r.v[0], r.v[1]))) * std::cos(6.283185307179586 * open01(r.v[2], r.v[3])));
-        }
-      return;
-    }
-    if (kind == PriorKind::zero)
-      for (int64_t i = 0; i < y.size(); i++) out[i] = 0;
-    else sample_zinb(genes, rank, key, true, y);
-    if (!targets.active()) return;
-    for (int64_t i = 0; i < y.size(); i++) {
-      const size_t g = size_t(i % genes_count);
-      out[i] = T((double(out[i]) - targets.mean[g]) / targets.sd[g]);
-    }
-  });
+void Prior::sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y) const {
+  PriorSampler(*this, targets, {}).sample(rank, key, y);
+}
+
+PriorSampler::PriorSampler(const Prior& prior, const Standardizer& targets, const Context& context) : kind_(prior.kind), context_(context) {
+  auto there = [&](const std::vector<double>& v) {
+    return copy_of({const_cast<double*>(v.data()), {int64_t(v.size())}, DType::f64}, Device::cpu, context.device, context.stream);
+  };
+  const Zinb nothing{0, 1, 1};
+  if (kind_ != PriorKind::gaussian)
+    genes_ = copy_of(zinb_table(kind_ == PriorKind::zero ? std::vector<Zinb>{nothing} : prior.genes), Device::cpu, context.device,
+                     context.stream);
+  if (targets.active()) mean_ = there(targets.mean), sd_ = there(targets.sd);
+}
+
+void PriorSampler::sample(const Tensor& rank, const RandomKey& key, const Tensor& y) const {
+  if (kind_ == PriorKind::gaussian) sample_gaussian(context_, rank, key, y);
+  else sample_zinb(context_, genes_, rank, key, true, mean_, sd_, y);
 }
 
 }  // namespace stflow

@@ -16,9 +16,22 @@ struct Prior {
   PriorKind kind = PriorKind::zinb;
   std::vector<Zinb> genes;  // G entries, or one for all; empty for gaussian and zero
 
-  /// y (n, G) f32 or f64, in the memory of the context's device: draws for a slide whose spots have the given canonical ranks (the host's
-  /// memory). Counts become log(1 + count) and then what `targets` makes of them; gaussian is N(0, 1) as it stands; zero is zero counts.
-  void sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y, const Context& context = {}) const;
+  /// y (n, G) f32 or f64: draws for a slide whose spots have the given canonical ranks. Counts become log(1 + count) and
+  /// then what `targets` makes of them; gaussian is N(0, 1) as it stands; zero is zero counts.
+  void sample(const Tensor& rank, const RandomKey& key, const Standardizer& targets, const Tensor& y) const;
+};
+
+/// A prior and the targets' scale where a context's device reads them.
+class PriorSampler {
+ public:
+  PriorSampler(const Prior& prior, const Standardizer& targets, const Context& context);
+  /// As Prior::sample(), with rank and y in the memory of the device, where y is f32.
+  void sample(const Tensor& rank, const RandomKey& key, const Tensor& y) const;
+
+ private:
+  PriorKind kind_;
+  Context context_;
+  Array genes_, mean_, sd_;
 };
 
 /// "zinb" (per gene, maximum likelihood with depth), "zinb:fixed" (the reference's theta 1, logits 0.1, zi_logits 0 for

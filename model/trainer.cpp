@@ -14,8 +14,7 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       parameters_(parameters),
       slides_(slides),
       geometry_config_(geometry),
-      prior_(prior),
-      targets_(targets),
+      prior_(prior, targets, context),
       config_(config),
       seed_(seed),
       order_{int64_t(slides.size()), config.repeats, config.shuffle, seed},
@@ -35,12 +34,13 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
     if (slides[s].slide->size() > slides[largest].slide->size()) largest = s;
     item_.set_whole(slides[s], *geometries_[s]);
     if (context.device == Device::cpu || config.item != ItemLaw::whole) continue;
-    for (const Tensor& t : {item_.inputs(), item_.targets()}) resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
+    for (const Tensor& t : {item_.inputs(), item_.targets(), item_.ranks()})
+      resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
   }
   flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + losses_bytes());
   losses_.resize(size_t(config.batch));
   item_.set_whole(slides[largest], *geometries_[largest]);
-  run({item_.inputs(), item_.targets()}, 0, {});  // plans only
+  run({item_.inputs(), item_.targets(), item_.ranks()}, 0, {});  // plans only
   arena_.reserve(arena_bytes_);
 }
 
@@ -49,16 +49,16 @@ Trainer::Data Trainer::prepare(int slot) {
   const auto s = size_t(order_.slide_of(steps_done() * config_.batch + slot));
   if (config_.item == ItemLaw::whole) {
     item_.set_whole(slides_[s], *geometries_[s]);
-    if (!resident_.empty()) return {resident_[2 * s], resident_[2 * s + 1]};
-    return {item_.inputs(), item_.targets()};
+    if (!resident_.empty()) return {resident_[3 * s], resident_[3 * s + 1], resident_[3 * s + 2]};
+    return {item_.inputs(), item_.targets(), item_.ranks()};
   }
   item_.set_disc(slides_[s], *geometries_[s], geometry_config_, RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
   const Context& c = tape_.context();
-  if (c.device == Device::cpu) return {item_.inputs(), item_.targets()};
-  Data d{item_.inputs(), item_.targets()};
-  disc_.reserve(aligned(d.inputs.bytes()) + d.targets.bytes());
+  Data d{item_.inputs(), item_.targets(), item_.ranks()};
+  if (c.device == Device::cpu) return d;
+  disc_.reserve(aligned(d.inputs.bytes()) + aligned(d.targets.bytes()) + d.ranks.bytes());
   char* at = static_cast<char*>(disc_.data());
-  for (Tensor* t : {&d.inputs, &d.targets}) {
+  for (Tensor* t : {&d.inputs, &d.targets, &d.ranks}) {
     copy(c.device, at, Device::cpu, t->data, t->bytes(), c.stream);
     t->data = at, at += aligned(t->bytes());
   }
@@ -78,7 +78,7 @@ void Trainer::run(const Data& data, int slot, const Tensor& grads) {
     const float t = float(open01(r.v[0], r.v[1])), spots = float(item_.size());
     copy(c.device, time.data, Device::cpu, &t, sizeof t, c.stream);
     copy(c.device, grads.as<float>() + parameters_.size(), Device::cpu, &spots, sizeof spots, c.stream);
-    prior_.sample(item_.ranks(), RandomKey(seed_, Stream::prior, step, place), targets_, yt, c);
+    prior_.sample(data.ranks, RandomKey(seed_, Stream::prior, step, place), yt);
     on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
   }
   tape_.reset();

@@ -54,9 +54,9 @@ class Trainer {
   [[nodiscard]] Tape& tape() { return tape_; }
 
  private:
-  /// An item's inputs and targets in the memory of the device.
+  /// An item's numbers in the memory of the device.
   struct Data {
-    Tensor inputs, targets;
+    Tensor inputs, targets, ranks;
   };
 
   Data prepare(int slot);
@@ -68,18 +68,17 @@ class Trainer {
   ParameterSet& parameters_;
   const std::vector<TrainingSlide>& slides_;
   const GeometryConfig geometry_config_;
-  const Prior& prior_;
-  const Standardizer& targets_;
+  const PriorSampler prior_;
   const TrainingConfig config_;
   const uint64_t seed_;
   ItemOrder order_;
   OptimizerState optimizer_;
   SlotSum sum_;
   std::vector<std::unique_ptr<Geometry>> geometries_;  // of whole slides
-  std::vector<Array> resident_;                        // of whole slides on a device: inputs and targets of each
+  std::vector<Array> resident_;                        // of whole slides on a device: inputs, targets and ranks of each
   Item item_;
   Tape tape_;
-  Storage arena_, flow_, disc_;  // flow_: the losses of the slots and t, then Y_t; disc_: a disc's inputs and targets on a device
+  Storage arena_, flow_, disc_;  // flow_: the losses of the slots and t, then Y_t; disc_: a disc's numbers on a device
   size_t arena_bytes_ = 0;
   std::vector<float> losses_;
 };

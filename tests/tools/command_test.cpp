@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/cuda/memory.h"
 #include "engine/version.h"
 #include "tests/run.h"
 
@@ -39,6 +40,8 @@ TEST_CASE("command: each mistake is one line and its exit code") {
            {{"doctor", "--log-file", "/nonexistent/log"},
             73,
             "--log-file: /nonexistent/log: No such file or directory, expected a file that can be written"},
+           {{"doctor", "--device", "tpu"}, 64, "--device: found 'tpu', expected auto, cpu, cuda or cuda:N"},
+           {{"doctor", "--device", "cuda:-1"}, 64, "--device: found 'cuda:-1', expected auto, cpu, cuda or cuda:N"},
            {{"doctor", "a\nb\033[2J"}, 64, "found 'a\\x0ab\\x1b[2J', expected flags only; see 'stflow doctor --help'"},
        }) {
     const Ran r = run_stflow(c.args);
@@ -47,6 +50,25 @@ TEST_CASE("command: each mistake is one line and its exit code") {
     CHECK(r.out.empty());
   }
   CHECK(run_stflow({"doctor"}, {"STFLOW_ISA=mmx"}).err == "stflow: error: STFLOW_ISA: found 'mmx', expected plain, avx2 or avx512\n");
+}
+
+TEST_CASE("command: a build without CUDA says so when asked for a GPU, and emulates one only when told to") {
+  if (!stflow::cuda_is_emulated()) return;
+  const std::string golden = "tests/fixtures/denoiser_small.safetensors", no_cuda = "this build has no CUDA; `make CUDA=1` builds it in";
+  for (const std::string device : {"cuda", "cuda:0", "cuda:3"}) {
+    const Ran r = run_stflow({"verify", "--golden", golden, "--device", device});
+    CHECK(r.code == 69);
+    CHECK(r.err == "stflow: error: --device: found " + device + ", expected cpu: " + no_cuda + "\n");
+    CHECK(r.out.empty());
+  }
+  const Ran emulated = run_stflow({"verify", "--golden", golden, "--device", "cuda", "--emulate"});
+  CHECK(emulated.code == 0);
+  CHECK(emulated.out.find("0 beyond 1e-05; worst") != std::string::npos);
+  CHECK(emulated.out.ends_with("(float32, cuda, emulated on the CPU)\n"));
+  const Ran choice = run_stflow({"doctor", "--json"});
+  CHECK(choice.code == 0);
+  CHECK(nlohmann::json::parse(choice.out)["device"].get<std::string>().starts_with("cpu (auto: " + no_cuda + "), "));
+  CHECK(nlohmann::json::parse(choice.out)["gpus"].empty());
 }
 
 TEST_CASE("command: --json is exactly one object on stdout") {

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "data/png.h"
+#include "engine/cuda/memory.h"
 #include "model/vit.h"
 #include "tests/data/tiny.h"
 #include "tests/run.h"
@@ -103,4 +104,19 @@ TEST_CASE("pretrain: each mistake is one line and its exit code") {
   const test::Ran fine = test::run_shell(command(folder, "bad", folder.path() + "/tissue.png@0.5"));  // 64 um are 128 of its pixels
   CHECK(fine.code == 65);
   CHECK(fine.err.find("/tissue.png: header: 160 x 160 pixels, expected at least 166 x 166 for a tile") != std::string::npos);
+}
+
+TEST_CASE("pretrain: steps on the device, emulated, as on the CPU") {
+  if (!cuda_is_emulated()) return;
+  test::Folder folder;
+  tissue(folder);
+  auto losses = [&](const std::string& name, const std::string& device) {
+    const test::Ran r = test::run_shell(command(folder, name, "--json --steps 3 " + device));
+    REQUIRE(r.code == 0);
+    return SafeTensors(folder.path() + "/" + name + "/checkpoint.safetensors").read<double>("history");
+  };
+  const auto cpu = losses("cpu", "--device cpu"), cuda = losses("cuda", "--device cuda --emulate");
+  REQUIRE(cpu.size() == 15);
+  REQUIRE(cuda.size() == 15);
+  for (size_t i = 0; i < 15; i++) CHECK(cuda[i] == doctest::Approx(cpu[i]).epsilon(1e-4));
 }

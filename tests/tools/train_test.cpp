@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/cuda/memory.h"
 #include "model/predictor.h"
 #include "tests/run.h"
 #include "tests/tools/tiny_run.h"
@@ -181,4 +182,17 @@ TEST_CASE("bad input: train and predict refuse in one line, before any work") {
     CHECK_MESSAGE(r.err.starts_with("stflow: error: " + c.line), r.err);
     CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
   }
+}
+
+TEST_CASE("train: a run on the device, emulated, predicts what the CPU's does") {
+  if (!cuda_is_emulated()) return;
+  const test::TinyRun tiny;
+  auto scores = [&](const std::string& run, const std::vector<std::string>& device) {
+    const test::Ran r = test::run_stflow(tiny.words(run, device));
+    REQUIRE(r.code == 0);
+    return nlohmann::json::parse(test::read_file(tiny.path(run) + "/summary.json"))["test"]["pearson_mean"].get<double>();
+  };
+  const double cpu = scores("cpu", {"--device", "cpu", "--members", "1", "--epochs", "1"}),
+               cuda = scores("cuda", {"--device", "cuda", "--emulate", "--members", "1", "--epochs", "1"});
+  CHECK(cuda == doctest::Approx(cpu).epsilon(1e-3));
 }

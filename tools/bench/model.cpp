@@ -39,12 +39,14 @@ JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds,
   Sampler sampler(denoiser, set, context);
   Geometry geometry(context);
   Array y({spots, kGenes}, DType::f32, context.device);
+  const Array ranks = copy_of(slide.ranks(), Device::cpu, context.device);
+  const PriorSampler start(prior, Standardizer(), context);
   uint32_t draw = 0;
   JsonOut row = named(preset, spots);
   row.update(time_runs(seconds, [&] {
     geometry.build(slide.coords(), slide.ranks(), c.geometry, DType::f32);
     sampler.set_slide(features, geometry);
-    prior.sample(slide.ranks(), RandomKey(1, Stream::prior, draw++, 0), Standardizer(), y, context);
+    start.sample(ranks, RandomKey(1, Stream::prior, draw++, 0), y);
     sampler.sample(y, 5);
     if (context.device != Device::cpu) (void)copy_of(y, context.device, Device::cpu);
   }));

@@ -106,16 +106,19 @@ StepReport Trainer::step() {
     report.spots += item_.size();
     sum_.add();
   }
-  copy(Device::cpu, losses_.data(), c.device, flow_.data(), losses_.size() * sizeof(float), c.stream);
-  for (float l : losses_) report.loss += double(l);
-  report.loss /= double(report.spots * denoiser_.config().genes);
   const Tensor total = sum_.total();
   copy(c.device, parameters_.grads().data, c.device, total.data, total.bytes(), c.stream);
   const int64_t warm = std::lround(config_.warmup * double(config_.steps));
   const Schedule schedule{config_.cosine ? Schedule::cosine : Schedule::constant, warm, config_.steps};
   report.lr = config_.adam.lr * schedule.factor(steps_done());
-  const double entries = double(report.spots * denoiser_.config().genes);
-  if (std::isfinite(report.loss)) report.grad_norm = adamw_step(c, parameters_, config_.adam, report.lr, entries, optimizer_);
+  const int64_t entries = report.spots * denoiser_.config().genes;
+  const Tensor losses = view(static_cast<float*>(flow_.data()), {config_.batch});
+  adamw_start(c, parameters_, config_.adam, report.lr, double(entries), optimizer_, losses);
+  // Only here does the host wait for a device.
+  copy(Device::cpu, losses_.data(), c.device, losses.data, losses.bytes(), c.stream);
+  report.grad_norm = adamw_finish(c, optimizer_);
+  for (const float l : losses_) report.loss += double(l);
+  report.loss /= double(entries);
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) name_non_finite(report.loss, report.grad_norm);
   return report;
 }

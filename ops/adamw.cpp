@@ -12,9 +12,16 @@ double tree_sum(double* x, int64_t n) {
   return n > 0 ? x[0] : 0;
 }
 
+bool all_finite(const Tensor& x) {
+  for (int64_t i = 0; i < x.size(); i++)
+    if (!std::isfinite(x.as<float>()[i])) return false;
+  return true;
+}
+
 }  // namespace
 
-void adamw_start(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count, OptimizerState& state) {
+void adamw_start(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count, OptimizerState& state,
+                 const Tensor& guard) {
   check(state.m.tensor().size() == params.size(), "adamw: state of {} elements for {}", state.m.tensor().size(), params.size());
   check(!state.started, "adamw: step {} is not finished", state.step + 1);
   const Tensor grads{params.grads().data, {params.size()}, params.type()};
@@ -23,8 +30,8 @@ void adamw_start(const Context& context, const ParameterSet& params, const AdamO
   auto* norm = static_cast<AdamwNorm*>(state.sums.data());
   auto* partial = reinterpret_cast<double*>(norm + 1);
   on(context, [&](auto b) { square_sums(b, grads, partial); });
-  if (context.device == Device::cuda) adamw_norm(Cuda{context.stream}, partial, pieces, count, o.clip_norm, norm);
-  else *norm = AdamwNorm::of(tree_sum(partial, pieces), count, o.clip_norm);
+  if (context.device == Device::cuda) adamw_norm(Cuda{context.stream}, partial, pieces, count, o.clip_norm, guard, norm);
+  else *norm = AdamwNorm::of(tree_sum(partial, pieces), all_finite(guard) ? count : 0, o.clip_norm);
 
   const auto t = double(state.step + 1);
   AdamwStep s{};

@@ -19,9 +19,10 @@ double adamw_step(const Context& context, const ParameterSet& params, const Adam
 
 /// The same in two halves, between which a device may be given more work. The first puts the whole step into the order of the stream
 /// and waits for nothing: the device itself looks whether the norm is finite. The second waits, returns the norm, and counts the
-/// step in state.step if it changed anything. No step starts before the last one's end: its t is not known.
+/// step in state.step if it changed anything. No step starts before the last one's end: its t is not known. `guard` (f32, in the device's
+/// memory; may be empty) holds numbers, the losses, that must be finite too, or nothing is changed and the norm is NaN.
 void adamw_start(const Context& context, const ParameterSet& params, const AdamOptions& options, double lr, double count,
-                 OptimizerState& state);
+                 OptimizerState& state, const Tensor& guard = {});
 double adamw_finish(const Context& context, OptimizerState& state);
 
 /// The constants of one step, as the kernel needs them.
@@ -53,6 +54,6 @@ template <class B> void square_sums(B, Tensor x, double* partial);
 /// Updates every parameter and its state, nothing if the norm is not finite.
 template <class B> void adamw_update(B, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state);
 /// *norm from the sum of the partial sums, which are used up: neighbours are added until one number is left, as the host does.
-void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, AdamwNorm* norm);
+void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, const Tensor& guard, AdamwNorm* norm);
 
 }  // namespace stflow

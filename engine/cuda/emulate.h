@@ -56,7 +56,13 @@ void run(const char* name, dim3 grid, dim3 block, size_t shared, const std::func
 /// Names of the kernels run so far, each once, in the order of their first run.
 const std::vector<std::string>& kernels_run();
 
-/// Device memory: filled with NaN; under ASan no one but kernels and the two calls below may touch it.
+/// The device has so much memory from now on; without a call, as much as the host.
+void set_memory(size_t bytes);
+struct Memory {
+  size_t free, total;
+};
+Memory memory();
+/// Device memory: filled with NaN; under ASan no one but kernels and the two calls below may touch it. Null where too little is free.
 void* allocate(size_t bytes);
 void release(void* p);
 void copy(void* to, const void* from, size_t bytes);

@@ -14,6 +14,7 @@ namespace {
 
 std::map<void*, size_t> regions;
 int open_count = 0;
+size_t total = SIZE_MAX;
 
 void guard(void* p, size_t bytes, bool shut) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -49,12 +50,19 @@ void restore(const std::vector<char>& all) {
   }
 }
 
+void set_memory(size_t bytes) { total = bytes; }
+
+Memory memory() {
+  size_t used = 0;
+  for (const auto& [p, bytes] : regions) used += bytes;
+  return {used < total ? total - used : 0, total};
+}
+
 void* allocate(size_t bytes) {
   constexpr size_t kDeviceAlign = 256;
   void* p = nullptr;
   // Exactly `bytes`, so that ASan's redzone begins where the array ends.
-  if (posix_memalign(&p, kDeviceAlign, std::max<size_t>(bytes, 1)))
-    fail(Exit::memory, "device memory: {} bytes asked for, none free", bytes);
+  if (bytes > memory().free || posix_memalign(&p, kDeviceAlign, std::max<size_t>(bytes, 1))) return nullptr;
   std::memset(p, 0xff, bytes);
   regions[p] = bytes;
   guard(p, bytes, true);

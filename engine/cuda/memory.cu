@@ -4,6 +4,15 @@
 
 namespace stflow {
 
+namespace {
+
+[[noreturn]] void out_of_memory(size_t bytes, size_t free, size_t total) {
+  fail(Exit::memory, "device memory: {} bytes asked for, {} of {} free, expected enough; lower --batch-size, or choose --device cpu", bytes,
+       free, total);
+}
+
+}  // namespace
+
 #ifdef __CUDACC__
 bool cuda_is_emulated() { return false; }
 
@@ -13,7 +22,7 @@ void* cuda_allocate(size_t bytes) {
   (void)cudaGetLastError();
   size_t free = 0, total = 0;
   cuda_check(cudaMemGetInfo(&free, &total), "memory");
-  fail(Exit::memory, "device memory: {} bytes asked for, {} of {} free; lower --batch-size", bytes, free, total);
+  out_of_memory(bytes, free, total);
 }
 
 void cuda_release(void* p) { (void)cudaFree(p); }
@@ -29,7 +38,11 @@ void cuda_fill(void* p, int byte, size_t bytes, void* stream) {
 }
 #else
 bool cuda_is_emulated() { return true; }
-void* cuda_allocate(size_t bytes) { return emulator::allocate(bytes); }
+void* cuda_allocate(size_t bytes) {
+  if (void* p = emulator::allocate(bytes)) return p;
+  const emulator::Memory m = emulator::memory();
+  out_of_memory(bytes, m.free, m.total);
+}
 void cuda_release(void* p) { emulator::release(p); }
 void cuda_copy(void* to, const void* from, size_t bytes, bool, void*) { emulator::copy(to, from, bytes); }
 void cuda_fill(void* p, int byte, size_t bytes, void*) { emulator::fill(p, byte, bytes); }

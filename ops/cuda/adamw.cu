@@ -26,12 +26,16 @@ __global__ void squares_kernel(const float* __restrict__ x, int64_t n, double* _
 }
 
 // One block; the tree of the host's sum.
-__global__ void norm_kernel(double* partial, int64_t pieces, double count, double clip_norm, AdamwNorm* norm) {
+__global__ void norm_kernel(double* partial, int64_t pieces, double count, double clip_norm, const float* guard, int64_t guards,
+                            AdamwNorm* norm) {
   for (int64_t apart = 1; apart < pieces; apart *= 2) {
     for (int64_t i = 2 * apart * threadIdx.x; i + apart < pieces; i += 2 * apart * blockDim.x) partial[i] += partial[i + apart];
     __syncthreads();
   }
-  if (threadIdx.x == 0) *norm = AdamwNorm::of(pieces > 0 ? partial[0] : 0, count, clip_norm);
+  if (threadIdx.x > 0) return;
+  bool finite = true;
+  for (int64_t i = 0; i < guards; i++) finite &= std::isfinite(guard[i]);
+  *norm = AdamwNorm::of(pieces > 0 ? partial[0] : 0, finite ? count : 0, clip_norm);
 }
 
 /// AdamwStep in float, as the CPU kernel rounds it.
@@ -70,8 +74,9 @@ template <> void square_sums(Cuda on, Tensor x, double* partial) {
          partial);
 }
 
-void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, AdamwNorm* norm) {
-  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, count, clip_norm, norm);
+void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, const Tensor& guard, AdamwNorm* norm) {
+  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, count, clip_norm,
+         guard.as<float>(), guard.size(), norm);
 }
 
 template <> void adamw_update(Cuda on, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {

@@ -239,3 +239,38 @@ TEST_CASE("optimizer: schedules and the running mean's decay") {
   CHECK(ema_decay_at(0.999, 10) == 0.5);
   CHECK(ema_decay_at(0.999, 100000) == 0.999);
 }
+
+TEST_CASE("adamw: a guard that is not finite leaves everything as it was, on the CPU and on the device") {
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    Context c;
+    c.device = device;
+    ParameterSet params(DType::f32, device);
+    params.add("w", {5, 7}, Init::one);
+    params.allocate(1);
+    fill(device, params.grads().data, 0x3f, params.grads().bytes());  // 0.747 everywhere
+    OptimizerState state;
+    state.allocate(params, true);
+    auto step = [&](const std::vector<float>& losses) {
+      const Array guard = copy_of({const_cast<float*>(losses.data()), {int64_t(losses.size())}, DType::f32}, Device::cpu, device);
+      adamw_start(c, params, AdamOptions{}, 0.1, 1, state, guard);
+      return adamw_finish(c, state);
+    };
+    auto bytes = [&] {
+      std::vector<float> all;
+      for (const Tensor& t : {params.values(), state.m.tensor(), state.v.tensor(), state.ema.tensor()}) {
+        const Array here = copy_of(t, device, Device::cpu);
+        all.insert(all.end(), here.as<float>(), here.as<float>() + t.size());
+      }
+      return all;
+    };
+    const auto before = bytes();
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      CHECK(std::isnan(step({1, bad, 2})));
+      CHECK(bytes() == before);
+      CHECK(state.step == 0);
+    }
+    CHECK(step({1, 2, 3}) > 0);
+    CHECK(bytes() != before);
+    CHECK(state.step == 1);
+  }
+}

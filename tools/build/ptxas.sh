@@ -13,12 +13,16 @@ printf '%s\n' "$@" | xargs -P "$(nproc)" -I FILE bash -c '"${@:2}" -gencode arch
 filt="$(command -v cu++filt || command -v c++filt)"
 printf '%-44s %9s %12s %8s\n' kernel registers shared spilled
 cat "$out"/* | "$filt" | awk '
-  /Compiling entry function/ { name = $0; sub(/.*function .(void )?/, "", name); sub(/\(.*/, "", name); gsub(/.*::/, "", name); spilled = 0 }
+  /Compiling entry function/ {
+    name = $0; sub(/.*function ./, "", name); gsub(/\(anonymous namespace\)::/, "", name); sub(/\(.*/, "", name)
+    gsub(/.*::/, "", name); sub(/^void /, "", name); spilled = 0
+  }
   /bytes spill stores/ { spilled = $0; sub(/.*stack frame, /, "", spilled); sub(/ .*/, "", spilled) }
   /Used [0-9]+ registers/ {
     registers = $0; sub(/.*Used /, "", registers); sub(/ .*/, "", registers)
     shared = 0; if (match($0, /[0-9]+ bytes smem/)) shared = substr($0, RSTART, RLENGTH - 11)
-    printf "%-44s %9d %12d %8d\n", name, registers, shared, spilled
+    if (!(name in seen)) printf "%-44s %9d %12d %8d\n", name, registers, shared, spilled
+    seen[name] = 1
     if (spilled > 0) bad++
   }
   END { if (bad) { printf "%d kernels spill registers, expected none\n", bad; exit 1 } }'

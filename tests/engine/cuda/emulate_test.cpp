@@ -189,3 +189,20 @@ TEST_CASE("emulator: the host cannot read device memory") {
   CHECK(host.find("use-after-poison") != std::string::npos);
 }
 #endif
+
+TEST_CASE("emulate: a device without enough memory is refused in one line with what is free, and works on") {
+  const Array small({1000}, DType::f32, Device::cuda);
+  emulator::set_memory(5000);
+  const std::string free = std::to_string(emulator::memory().free);
+  try {
+    const Array large({2000}, DType::f32, Device::cuda);
+    FAIL("8001 bytes were had");
+  } catch (const Error& e) {
+    CHECK(e.code() == Exit::memory);
+    CHECK(std::string(e.what()) ==
+          "device memory: 8001 bytes asked for, " + free + " of 5000 free, expected enough; lower --batch-size, or choose --device cpu");
+  }
+  emulator::set_memory(SIZE_MAX);
+  const Array now({2000}, DType::f32, Device::cuda);
+  CHECK(copy_of(now, Device::cuda, Device::cpu).as<float>()[1999] == 0);
+}

@@ -75,8 +75,8 @@ template <> void square_sums(Cuda on, Tensor x, double* partial) {
 }
 
 void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, const Tensor& guard, AdamwNorm* norm) {
-  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, count, clip_norm,
-         guard.as<float>(), guard.size(), norm);
+  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, count, clip_norm, guard.as<float>(), guard.size(),
+         norm);
 }
 
 template <> void adamw_update(Cuda on, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {

@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "engine/cuda/emulate.h"
+#include "engine/cuda/memory.h"
 #include "engine/random.h"
 #include "engine/threads.h"
 #include "ops/weighted_sum.h"
@@ -200,7 +201,9 @@ void op(const std::string& name, const Build& build, const std::vector<Shape>& s
   }
 
   const emulator::InEveryOrder verified;
-  agrees(run<float>(Context{Isa::plain, Device::cuda}, build, shapes, x, o));
+  const Result cuda = run<float>(Context{Isa::plain, Device::cuda}, build, shapes, x, o);
+  agrees(cuda);
+  if (!cuda_is_emulated()) REQUIRE(run<float>(Context{Isa::plain, Device::cuda}, build, shapes, x, o).bytes == cuda.bytes);
 }
 
 }  // namespace stflow::test

@@ -25,8 +25,8 @@ struct Options {
 ///     wrong keep() shows as NaN);
 ///  2. gives on every instruction set of this machine, in float32, the same values and gradients within `agree`;
 ///  3. gives the same bytes with 1, 2 and 3 threads;
-///  4. gives on the CUDA back end, emulated, the same values and gradients within `agree`, and that each kernel leaves the same bytes
-///     behind in all three orders of threads.
+///  4. gives on the CUDA back end the same values and gradients within `agree`, and the same bytes in every order of threads (emulated) or
+///  in a second run (on a GPU).
 void op(const std::string& name, const Build& build, const std::vector<Shape>& shapes, const Options& options = {});
 
 /// A constant that the expression under test reads (an index, a time): where the tape's device can read it. Use it in a Build instead of

@@ -15,7 +15,7 @@ inline constexpr size_t kScoreShared = 160 * 1024;  // bytes of a block's shared
 inline constexpr int64_t kKeptWeight = 16 * 1024;
 
 /// A number for each of a warp's rows; one load.
-struct alignas(16) Four {
+struct alignas(16) RowFour {
   float of[kScoreRows];
 };
 
@@ -52,7 +52,7 @@ struct ScoreProblem {
   /// A launch over spots, with the sums of a piece or without.
   [[nodiscard]] Launch over_spots(Cuda on, int64_t most, int64_t sums) const {
     auto bytes = [&](unsigned warps) {
-      return warps * size_t(group) * sizeof(Four) + (keeps ? size_t(2 * m * stride + sums) : 0) * sizeof(float);
+      return warps * size_t(group) * sizeof(RowFour) + (keeps ? size_t(2 * m * stride + sums) : 0) * sizeof(float);
     };
     unsigned warps = kScoreWarps;
     while (warps > 1 && bytes(warps) > kScoreShared) warps /= 2;
@@ -67,14 +67,14 @@ struct ScoreRow {
 
 /// A warp's rows in shared memory: e (width), the hidden layer (2m), its normalised gate (m), dy. `groups`: the first warp's.
 struct ScorePlace {
-  Four *groups, *e, *u, *h, *dy;
+  RowFour *groups, *e, *u, *h, *dy;
   const float* we;
   float* rest;
 };
 
 __device__ inline ScorePlace score_place(const ScoreProblem& p) {
-  Four* groups = dynamic_shared<Four>();
-  Four* e = groups + int(threadIdx.x) / kWarp * p.group;
+  RowFour* groups = dynamic_shared<RowFour>();
+  RowFour* e = groups + int(threadIdx.x) / kWarp * p.group;
   float* at = reinterpret_cast<float*>(groups + int(blockDim.x) / kWarp * p.group);
   if (!p.keeps) return {groups, e, e + p.width, e + p.width + 2 * p.m, e + p.width + 3 * p.m, p.we, at};
   for (int i = int(threadIdx.x); i < 2 * p.m * p.width; i += int(blockDim.x)) at[i / p.width * p.stride + i % p.width] = p.we[i];
@@ -84,18 +84,18 @@ __device__ inline ScorePlace score_place(const ScoreProblem& p) {
 
 /// h of the rows, normalised, and into u by what a gradient of h is multiplied to be one of the hidden layer; returns 1 / deviation of h.
 /// Rows that are none give zeros. Reached by all lanes; lane l owns the columns l, l + 32, ... of both halves.
-__device__ inline Four score_hidden(const ScoreProblem& p, const ScorePlace& s, const ScoreRow (&row)[kScoreRows]) {
+__device__ inline RowFour score_hidden(const ScoreProblem& p, const ScorePlace& s, const ScoreRow (&row)[kScoreRows]) {
   const int lane = int(threadIdx.x) % kWarp, m = p.m;
   for (int r = 0; r < kScoreRows; r++)
     for (int j = lane; j < p.width; j += kWarp)
       s.e[j].of[r] = row[r].edge >= 0 ? p.edge[(int64_t(row[r].edge) * p.heads + row[r].head) * p.width + j] : 0;
   __syncwarp();
-  Four mean{}, squares{};
+  RowFour mean{}, squares{};
   for (int c = lane; c < m; c += kWarp) {
-    Four u1{}, u2{}, h{};
+    RowFour u1{}, u2{}, h{};
     const float *w1 = s.we + int64_t(c) * p.stride, *w2 = s.we + int64_t(m + c) * p.stride;
     for (int j = 0; j < p.width; j++) {
-      const Four e = s.e[j];
+      const RowFour e = s.e[j];
       for (int r = 0; r < kScoreRows; r++) u1.of[r] = fmaf(w1[j], e.of[r], u1.of[r]), u2.of[r] = fmaf(w2[j], e.of[r], u2.of[r]);
     }
     for (int r = 0; r < kScoreRows; r++) {
@@ -117,7 +117,7 @@ __device__ inline Four score_hidden(const ScoreProblem& p, const ScorePlace& s, 
   for (float& v : mean.of) v = warp_sum(v) / float(m);
   for (int c = lane; c < m; c += kWarp)
     for (int r = 0; r < kScoreRows; r++) squares.of[r] = fmaf(s.h[c].of[r] - mean.of[r], s.h[c].of[r] - mean.of[r], squares.of[r]);
-  Four scale;
+  RowFour scale;
   for (int r = 0; r < kScoreRows; r++) scale.of[r] = 1 / sqrtf(warp_sum(squares.of[r]) / float(m) + kScoreEps);
   for (int c = lane; c < m; c += kWarp)
     for (int r = 0; r < kScoreRows; r++) s.h[c].of[r] = (s.h[c].of[r] - mean.of[r]) * scale.of[r];

@@ -12,8 +12,8 @@ namespace {
 /// The rows' gradient of the hidden layer into u; reached by all lanes.
 __device__ void hidden_gradient(const ScoreProblem& p, const ScorePlace& s, const ScoreRow (&row)[kScoreRows], const float* dy) {
   const int lane = int(threadIdx.x) % kWarp, m = p.m;
-  const Four scale = score_hidden(p, s, row);
-  Four along{}, d{};
+  const RowFour scale = score_hidden(p, s, row);
+  RowFour along{}, d{};
   float mean = 0;  // of w = fc2 * norm: h's gradient is dy scale (w - mean(w) - h mean(w h))
   for (int c = lane; c < m; c += kWarp) {
     const float w = p.fc2_weight[c] * p.norm_weight[c];
@@ -57,10 +57,10 @@ __device__ void add_to_spot(const ScoreProblem& p, const ScorePlace& s, int head
 __device__ void add_to_edges(const ScoreProblem& p, const ScorePlace& s, int rows, float* dedge) {
   for (int t = int(threadIdx.x); t < int(blockDim.x) / kWarp * p.width; t += int(blockDim.x)) {
     const int w = t / p.width, j = t % p.width;
-    const Four* u = s.groups + w * p.group + p.width;
-    Four sum{};
+    const RowFour* u = s.groups + w * p.group + p.width;
+    RowFour sum{};
     for (int c = 0; c < 2 * p.m; c++) {
-      const Four du = u[c];
+      const RowFour du = u[c];
       const float weight = s.we[int64_t(c) * p.stride + j];
       for (int r = 0; r < kScoreRows; r++) sum.of[r] = fmaf(weight, du.of[r], sum.of[r]);
     }
@@ -77,8 +77,8 @@ __device__ void add_to_sums(const ScoreProblem& p, const ScorePlace& s, float* s
     const int c = t / features, j = t % features;
     float sum[kTile][kTile] = {};
     for (int w = 0; w < warps; w++) {
-      const Four *e = s.groups + w * p.group, *u = e + p.width;
-      Four left[kTile], right[kTile];
+      const RowFour *e = s.groups + w * p.group, *u = e + p.width;
+      RowFour left[kTile], right[kTile];
       for (int i = 0; i < kTile; i++) left[i] = u[min(c + i * columns, m2 - 1)], right[i] = e[min(j + i * features, p.width - 1)];
       for (int a = 0; a < kTile; a++)
         for (int b = 0; b < kTile; b++)
@@ -91,7 +91,7 @@ __device__ void add_to_sums(const ScoreProblem& p, const ScorePlace& s, float* s
   for (int c = int(threadIdx.x); c <= p.m; c += int(blockDim.x)) {
     float sum = 0;
     for (int w = 0; w < warps; w++) {
-      const Four *h = s.groups + w * p.group + p.width + m2, dy = h[p.m];
+      const RowFour *h = s.groups + w * p.group + p.width + m2, dy = h[p.m];
       for (int r = 0; r < kScoreRows; r++) sum += c < p.m ? dy.of[r] * h[c].of[r] : dy.of[r];
     }
     sums[m2 * p.width + c] += sum;

@@ -21,6 +21,7 @@ int verify(const Args& args) {
   if (!o.parse(args)) return 0;
   if (golden.empty()) fail(Exit::usage, "--golden: found nothing, expected a file");
 
+  if (float64 && device_flag.device == "auto") device_flag.device = "cpu";  // the GPU's kernels are float32
   const ChosenDevice device = choose_device(device_flag);
   if (float64 && device.context.device == Device::cuda) fail(Exit::usage, "--float64: found --device cuda, expected cpu");
   const std::vector<GoldenLine> lines = check_golden(SafeTensors(golden), float64 ? DType::f64 : DType::f32, device.context);

@@ -17,6 +17,7 @@ constexpr size_t kHugePage = size_t(2) << 20;
 
 void copy(Device to_device, void* to, Device from_device, const void* from, size_t bytes, void* stream) {
   if (bytes == 0) return;  // an empty side may be null
+  check(to && from, "copy: {} bytes, but no memory on a side", bytes);
   if (to_device == Device::cpu && from_device == Device::cpu) std::memcpy(to, from, bytes);
   else cuda_copy(to, from, bytes, to_device == Device::cpu, stream);
 }

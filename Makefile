@@ -127,8 +127,8 @@ $(BUILD)/flags: FORCE
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 
 test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
-	$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(OBJECTS_LIB)))
-	STFLOW_KERNELS=$(BUILD)/tests/kernels.txt $(BUILD)/tests/all $(TESTS)
+	@$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(LIB_OBJECTS)))
+	tools/build/run_tests.sh $(BUILD)/tests/all $(TESTS)
 	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)
 
 asan tsan:

@@ -66,12 +66,6 @@ class Builder {
     refuse(int64_t(position) - 1, shortened(what) + ", expected JSON");
   }
 
-  Json document;
-
- private:
-  static std::string shortened(const std::string& s) { return s.size() <= 160 ? s : s.substr(0, 160) + "..."; }
-  [[nodiscard]] int64_t offset() const { return reached - text_.data(); }
-
   [[noreturn]] void refuse(int64_t at, const std::string& found) const {
     at = std::clamp<int64_t>(at, 0, int64_t(text_.size()));
     if (rules_.first_byte >= 0) fail(Exit::data, "{}: byte {}: {}", file_, rules_.first_byte + at, found);
@@ -80,6 +74,13 @@ class Builder {
     auto line = std::count(before.begin(), before.end(), '\n') + 1;
     fail(Exit::data, "{}: {}:{}: {}", file_, line, before.size() - (line_start == std::string_view::npos ? 0 : line_start + 1) + 1, found);
   }
+
+  Json document;
+
+ private:
+  static std::string shortened(const std::string& s) { return s.size() <= 160 ? s : s.substr(0, 160) + "..."; }
+  [[nodiscard]] int64_t offset() const { return reached - text_.data(); }
+
   Json* place(Json value) {
     if (++values_ > rules_.values) refuse(offset(), fmt::format("more than {} values, expected fewer", rules_.values));
     if (open_.empty()) {
@@ -123,6 +124,7 @@ class Builder {
 
 Json parse_json(std::string_view text, const std::string& file, const JsonRules& rules, std::map<std::string, int64_t>* top_keys) {
   Builder builder(text, file, rules, top_keys);
+  if (text.empty()) builder.refuse(0, "nothing, expected JSON");  // the parser's own words for it differ between its versions
   const char* end = text.data() + text.size();
   Json::sax_parse(Counted{text.data(), &builder.reached}, Counted{end, &builder.reached}, &builder);
   return std::move(builder.document);

@@ -1,4 +1,5 @@
 // The emulator's device memory: the host's, but ASan shows any touch of it outside a kernel or a copy.
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 

@@ -34,7 +34,8 @@ TEST_CASE("bad input: JSON names the line and column") {
          "U+DC00..U+DFFF; last read: '\"\\ud800\"', expected JSON");
   refuse(std::string(100, '['), "1:65: more than 64 levels, expected fewer");
   refuse(std::string(1'000'000, '['), "1:65: more than 64 levels, expected fewer");
-  refuse("", "1:1: syntax error while parsing value - unexpected end of input; expected '[', '{', or a literal, expected JSON");
+  refuse("", "1:1: nothing, expected JSON");
+  refuse(" ", "1:2: syntax error while parsing value - unexpected end of input; expected '[', '{', or a literal, expected JSON");
   refuse("[] x", "1:4: syntax error while parsing value - invalid literal; last read: '[] x'; expected end of input, expected JSON");
   refuse("[\"\xff\"]", "1:3: syntax error while parsing value - invalid string: ill-formed UTF-8 byte; last read: '\"\xff', expected JSON");
   JsonRules few;

@@ -2,6 +2,7 @@
 // the run, and what it must give.
 #pragma once
 #include <functional>
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -187,7 +187,7 @@ void Workers::start(Worker& w, int port, int restart) {
     program = std::filesystem::read_symlink("/proc/self/exe").string();
     words.insert(words.begin(), program);
   }
-  const auto argv = pointers(words), envp = pointers(environment);
+  auto argv = pointers(words), envp = pointers(environment);
   Pipe trouble;
   const pid_t launcher = ::getpid(), child = ::fork();
   if (child < 0) fail(Exit::memory, "fork: {}, expected to start {} workers", std::strerror(errno), plan_.ranks);

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "engine/cores.h"
+
 namespace stflow {
 namespace {
 

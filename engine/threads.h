@@ -5,8 +5,6 @@
 
 namespace stflow {
 
-/// Cores that this process may use: its affinity mask.
-int available_cores();
 /// Threads in use, the caller included. Set once, before the first parallel_for (default: the cores this process may use).
 int thread_count();
 void set_thread_count(int n);

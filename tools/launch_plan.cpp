@@ -13,10 +13,10 @@
 #include <chrono>
 #include <cstring>
 
+#include "engine/cores.h"
 #include "engine/cuda/devices.h"
 #include "engine/error.h"
 #include "engine/text.h"
-#include "engine/threads.h"
 
 namespace stflow {
 namespace {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "engine/error.h"
 #include "tools/commands.h"
@@ -59,13 +60,14 @@ bool stopped(SignalQueue& signals) {
   return false;
 }
 
-// All that waits. A reader of stdout may take its time, until a signal says that nobody waits for it.
-void write_all(SignalQueue& signals, Sink& out, Sink& err) {
+// All that waits. A reader of stdout may take its time, as long as no signal says that nobody waits for it.
+void write_all(SignalQueue& signals, Sink& out, Sink& err, bool patient) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
   for (Sink* sink : {&err, &out})
     for (sink->write_some(); sink->waiting(); sink->write_some()) {
       pollfd wait[] = {{sink->fd(), POLLOUT, 0}, {signals.fd(), POLLIN, 0}};
-      (void)::poll(wait, 2, -1);
-      if (stopped(signals)) return;
+      (void)::poll(wait, 2, patient ? -1 : 100);
+      if (stopped(signals) || (!patient && std::chrono::steady_clock::now() > deadline)) return;
     }
 }
 
@@ -87,7 +89,7 @@ int launch(const Args& args) {
     terminal::detailed("{} processes on this host, {} in all, {} threads each; they meet at {}:{}", plan.ranks, plan.size(), plan.threads,
                        plan.master, port);
     const Outcome end = run_workers(plan, port, restart, signals, out, err);
-    write_all(signals, out, err);
+    write_all(signals, out, err, !end.stopped);
     if (end.code != 0 && end.again && restart < plan.max_restarts && !stopped(signals)) {
       terminal::warn("{}; starting all {} of this host again, restart {} of {}", end.line, plan.ranks, restart + 1, plan.max_restarts);
       continue;

@@ -318,7 +318,8 @@ std::string Workers::text_of(const Worker& w) const {
 
 Outcome Workers::outcome() const {
   Outcome o;
-  if (given_up_) return {128 + stop_signal_, false, ""};
+  o.stopped = stop_signal_ != 0;
+  if (given_up_) return {128 + stop_signal_, false, true, ""};
   const auto asked = [&](const Worker* w) { return stop_signal_ && WIFSIGNALED(w->status) && WTERMSIG(w->status) == sent_; };
   const auto is = [](const Worker* w, Exit e) { return w->code() == int(e); };
   // A worker that ended for a reason of its own goes before one that was asked to, that before one that lost its peers.

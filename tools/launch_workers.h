@@ -24,9 +24,10 @@ class SignalQueue {
 
 /// How one start ended.
 struct Outcome {
-  int code = 0;       // exit code: 0, the first failure's (128 + signal for a death by one), 75, 76 when no other failure is known
-  bool again = true;  // another start may end better: not after a stop, nor after what would fail the same way
-  std::string line;   // the first failure: rank, local rank, host, pid, how it ended; "" if none failed
+  int code = 0;          // exit code: 0, the first failure's (128 + signal for a death by one), 75, 76 when no other failure is known
+  bool again = true;     // another start may end better: not after a stop, nor after what would fail the same way
+  bool stopped = false;  // a signal to the launcher came
+  std::string line;      // the first failure: rank, local rank, host, pid, how it ended; "" if none failed
 };
 
 /// Starts all workers of this host, passes their output and the launcher's signals on, and returns when none is left.

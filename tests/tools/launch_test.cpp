@@ -232,10 +232,10 @@ TEST_CASE("launch: no worker outlives the launcher, and nothing that a worker le
 
 TEST_CASE("launch: a reader that never reads keeps nobody from stopping") {
   const TempFolder folder;
-  const test::Ran r =
-      test::run_shell("mkfifo " + folder.path("fifo") + "; sleep 1000 < " + folder.path("fifo") + " & reader=$!; \"$STFLOW\" " +
-                      "launch --grace 1 --no-stflow -- sh -c 'exec cat /dev/zero' > " + folder.path("fifo") +
-                      " & launcher=$!; sleep 0.5; kill -TERM $launcher; wait $launcher; code=$?; kill $reader; exit $code");
+  const std::string fifo = folder.path("fifo");
+  const test::Ran r = test::run_shell("mkfifo " + fifo + "; sleep 20 < " + fifo + " & reader=$!; timeout --foreground -s KILL 20 " +
+                                      "\"$STFLOW\" launch --grace 1 --no-stflow -- sh -c 'exec cat /dev/zero' > " + fifo +
+                                      " & launcher=$!; sleep 0.5; kill -TERM $launcher; wait $launcher; code=$?; kill $reader; exit $code");
   CHECK(r.code == 128 + SIGTERM);
 }
 
@@ -268,7 +268,7 @@ TEST_CASE("bad input: launch: commands, programs and folders that cannot be") {
   refused({"launch", "--nproc-per-node", "2", "predict", "--out", "x"}, 64,
           "'predict': no command that several processes share, expected train; for any program pass --no-stflow");
   refused({"launch", "--nproc", "2", "train"}, 64,
-          "--nproc: no such flag of 'stflow launch'; the nearest is --grace (see 'stflow launch --help')");
+          "--nproc: no such flag of 'stflow launch'; the nearest is --json (see 'stflow launch --help')");
   refused({"launch", "--no-stflow", "/nonexistent/program"}, 66,
           "/nonexistent/program: No such file or directory, expected a program that can be started");
   refused({"launch", "--log-dir", folder.file("file", "x"), "train"}, 73,

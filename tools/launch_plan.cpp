@@ -191,7 +191,7 @@ std::vector<std::string> worker_environment(const LaunchPlan& plan, int local_ra
   std::vector<std::string> all;
   for (const std::string& entry : inherited)
     if (std::none_of(own.begin(), own.end(), [&](const auto& v) { return is(entry, v.first); })) all.push_back(entry);
-  for (const auto& [name, value] : own) all.push_back(name + "=" + value);
+  for (const auto& [name, value] : own) all.push_back(fmt::format("{}={}", name, value));
   if (std::none_of(inherited.begin(), inherited.end(), [&](const std::string& entry) { return is(entry, "OMP_NUM_THREADS"); }))
     all.push_back("OMP_NUM_THREADS=" + std::to_string(plan.threads));
   return all;

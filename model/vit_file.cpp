@@ -8,8 +8,6 @@
 namespace stflow {
 namespace {
 
-const char* text_of(Pooling p) { return p == Pooling::cls ? "cls" : p == Pooling::mean ? "mean" : "cls_mean"; }
-
 /// A metadata value as `count` numbers separated by commas.
 std::vector<double> numbers(const Weights& file, const std::string& key, size_t count) {
   const std::string& text = file.meta(key);
@@ -106,7 +104,7 @@ VitConfig read_vit_config(const Weights& file) {
     const std::string& word = file.meta("pooling");
     bool known = false;
     for (Pooling p : {Pooling::cls, Pooling::mean, Pooling::cls_mean})
-      if (word == text_of(p)) c.pooling = p, known = true;
+      if (word == name_of(p)) c.pooling = p, known = true;
     if (!known) fail(Exit::data, "{}: metadata: pooling is '{}', expected cls, mean or cls_mean", file.path(), word);
   }
   return c;
@@ -117,7 +115,7 @@ std::map<std::string, std::string> vit_metadata(const VitConfig& c) {
   std::map<std::string, std::string> m = {{"num_heads", std::to_string(c.heads)},
                                           {"image_size", std::to_string(c.image)},
                                           {"eps", fmt::format("{}", c.eps)},
-                                          {"pooling", text_of(c.pooling)},
+                                          {"pooling", name_of(c.pooling)},
                                           {"mean", three(c.mean)},
                                           {"std", three(c.std)}};
   if (c.placed == 0 || c.placed == c.prefix()) m["no_embed_class"] = c.placed == 0 ? "true" : "false";

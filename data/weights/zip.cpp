@@ -111,8 +111,6 @@ Entry read_entry(Cursor& c) {
 
 /// The record's bytes, after its local header was compared with the directory's entry.
 std::string_view data_of(Cursor c, const Entry& e, uint64_t directory) {
-  if (e.header > directory || directory - e.header < 30)
-    c.refuse("record {} at byte {}, expected it before the directory", shown(e.name), e.header);
   c.seek(size_t(e.header)), c.mark();
   if (c.number<uint32_t>("header") != kLocal) c.refuse("no header of record {}, expected one", shown(e.name));
   (void)c.number<uint16_t>("version");
@@ -140,6 +138,8 @@ ZipArchive::ZipArchive(const FileView& file) : path_(file.path()) {
   c.seek(size_t(d.at));
   for (uint64_t i = 0; i < d.records; i++) {
     const Entry e = read_entry(c);
+    if (e.header > d.at || d.at - e.header < 30)
+      c.refuse("record {} at byte {}, expected it before the directory", shown(e.name), e.header);
     if (!index_.emplace(e.name, records_.size()).second) c.refuse("record {} a second time, expected each name once", shown(e.name));
     records_.push_back({e.name, data_of(whole, e, d.at), e.crc});
   }

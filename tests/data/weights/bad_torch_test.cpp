@@ -151,7 +151,9 @@ TEST_CASE("bad input: pickles, one file per rule") {
 }
 
 TEST_CASE("bad input: pickles that unfold without end") {
-  auto bad = [&](const std::string& value, const std::string& line) { refused_pickle(pickled(value), line); };
+  auto bad = [&](const std::string& value, const std::string& line) {
+    refused_pickle(pickled(value), line, {std::string(24, '\1')});
+  };
   bad(std::string(500'001, '}'), "byte 500002: more than 500000 values, expected fewer");
   bad("(N" + std::string(1'000'000, '2') + "l", "byte 1000003: a stack of more than 1000000 entries, expected fewer");
   bad("]q\x01(" + std::string(600'000, 'N').replace(1, 599'999, std::string(599'999, '2')) + "e(" + "N" + std::string(400'001, '2') + "e",
@@ -206,10 +208,13 @@ TEST_CASE("bad input: files of torch.save() before 1.6, one per rule") {
   refused(legacy(value, {"1"}, bytes), fmt::format("byte {}: a storage that no tensor names, expected one of 1", data));
   refused(legacy(value), "tensor 'w': no storage '0', expected it");
   refused(replaced(good, little(6, 8), std::string(8, '\x7f')),
-          fmt::format("byte {}: storage of {} bytes, expected at most the 24 that follow: truncated?", data, 0x7f7f7f7f7f7f7f7fu * 4));
-  refused(legacy(dict({{"w", tensor(storage("0", "ComplexFloat", 3), 0, {3}, {1})}}), {"0"}, bytes),
-          "byte 424: a storage of numbers that are not known here, expected floats or integers; load it in Python and torch.save() it again");
-  refused(replaced(good, pickled("](" + text("0") + "e"), pickled("N")), "byte 414: no list of storages, expected one");
+          fmt::format("byte {}: a storage of {} elements, expected fewer", data, 0x7f7f7f7f7f7f7f7f));
+  const std::string complex = legacy(dict({{"w", tensor(storage("0", "ComplexFloat", 3), 0, {3}, {1})}}), {"0"}, bytes);
+  refused(complex, fmt::format("byte {}: a storage of numbers that are not known here, expected floats or integers; load it in Python and "
+                               "torch.save() it again",
+                               complex.size() - 32));
+  const std::string list = pickled("](" + text("0") + "e");
+  refused(replaced(good, list, pickled("N")), fmt::format("byte {}: no list of storages, expected one", data - list.size()));
 }
 
 TEST_CASE("bad input: other files are told from weights by their content, whatever their name") {

@@ -32,7 +32,7 @@ struct VitConfig {
 /// Reads the configuration of a checkpoint: sizes and switches from the shapes of its tensors; `num_heads`, and where given
 /// `image_size`, `pooling` (cls, mean, cls_mean), `eps`, `mean`, `std` ("r,g,b") and `no_embed_class` (true, false), from its
 /// metadata. Throws Exit::data for what the file leaves open or contradicts.
-VitConfig read_vit_config(const SafeTensors& file);
+VitConfig read_vit_config(const Weights& file);
 /// The metadata that read_vit_config() reads back.
 std::map<std::string, std::string> vit_metadata(const VitConfig& c);
 
@@ -68,7 +68,7 @@ struct Vit {
 
 /// Fills a Vit's parameters (allocated, of the configuration read_vit_config() gives but for the image size) from a checkpoint;
 /// position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
-void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set);
+void load_vit(const Weights& file, const Vit& vit, const ParameterSet& set);
 
 /// Position embeddings (1, prefix + from^2, dim) for a grid of another side, as timm's resample_abs_pos_embed: bicubic
 /// (a = -1/2), antialiased, the first `prefix` rows kept.

@@ -9,7 +9,7 @@ namespace stflow {
 namespace {
 
 /// A metadata value as `count` numbers separated by commas.
-std::vector<double> numbers(const SafeTensors& file, const std::string& key, size_t count) {
+std::vector<double> numbers(const Weights& file, const std::string& key, size_t count) {
   const std::string& text = file.meta(key);
   std::vector<double> list;
   const char *at = text.data(), *end = at + text.size();
@@ -25,7 +25,7 @@ std::vector<double> numbers(const SafeTensors& file, const std::string& key, siz
   return list;
 }
 
-int64_t positive(const SafeTensors& file, const std::string& key) {
+int64_t positive(const Weights& file, const std::string& key) {
   const double x = numbers(file, key, 1)[0];
   if (x < 1 || x > 1e6 || x != std::floor(x))
     fail(Exit::data, "{}: metadata: {} is {}, expected a whole number from 1 to 1000000", file.path(), key, x);
@@ -33,7 +33,7 @@ int64_t positive(const SafeTensors& file, const std::string& key) {
 }
 
 /// A tensor's shape, refused unless it has `rank` dimensions, all positive.
-std::vector<int64_t> shape_of(const SafeTensors& file, const std::string& name, size_t rank) {
+std::vector<int64_t> shape_of(const Weights& file, const std::string& name, size_t rank) {
   const StoredTensor& t = file.at(name);
   if (t.shape.size() != rank || std::any_of(t.shape.begin(), t.shape.end(), [](int64_t n) { return n < 1 || n > (1 << 24); }))
     fail(Exit::data, "{}: {}: shape {}, expected {} positive dimensions", file.path(), name, t.shape_text(), rank);
@@ -46,7 +46,7 @@ int64_t root(int64_t n) {
 }
 
 /// How many prefix tokens the position embeddings cover: 0, the class token, or all. Sets config.placed; returns the grid's side.
-int64_t read_placed(const SafeTensors& file, VitConfig& c) {
+int64_t read_placed(const Weights& file, VitConfig& c) {
   const int64_t rows = shape_of(file, "pos_embed", 3)[1];
   std::vector<int64_t> choices = {0, 1};
   if (c.registers) choices.push_back(1 + c.registers);
@@ -66,7 +66,7 @@ int64_t read_placed(const SafeTensors& file, VitConfig& c) {
 
 }  // namespace
 
-VitConfig read_vit_config(const SafeTensors& file) {
+VitConfig read_vit_config(const Weights& file) {
   VitConfig c;
   const auto proj = shape_of(file, "patch_embed.proj.weight", 4);
   if (proj[1] != 3 || proj[2] != proj[3])
@@ -122,7 +122,7 @@ std::map<std::string, std::string> vit_metadata(const VitConfig& c) {
   return m;
 }
 
-void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set) {
+void load_vit(const Weights& file, const Vit& vit, const ParameterSet& set) {
   std::string missing, surplus;
   auto note = [](std::string& list, const std::string& name) { list += (list.empty() ? "" : ", ") + name; };
   for (const auto& p : set.all())

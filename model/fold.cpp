@@ -23,7 +23,8 @@ std::vector<double> numbers(const Weights& file, const std::string& name, int64_
 
 /// Adds convolution `conv` as `name`, with the batch norm `norm` behind it folded in unless that is empty: y = (w x + b - mean) g + beta
 /// with g = gamma / sqrt(var + eps).
-void add_convolution(const Weights& file, const std::string& conv, const std::string& norm, const std::string& name, double eps, Weights& to) {
+void add_convolution(const Weights& file, const std::string& conv, const std::string& norm, const std::string& name, double eps,
+                     Weights& to) {
   const StoredTensor& t = file.at(conv + ".weight");
   if (t.shape.size() != 4 || t.shape[2] != t.shape[3])
     fail(Exit::data, "{}: {}: shape {}, expected (out, in, k, k)", file.path(), t.name, t.shape_text());
@@ -34,12 +35,14 @@ void add_convolution(const Weights& file, const std::string& conv, const std::st
   if (!norm.empty()) {
     const auto gamma = numbers(file, norm + ".weight", out), beta = numbers(file, norm + ".bias", out);
     const auto mean = numbers(file, norm + ".running_mean", out), var = numbers(file, norm + ".running_var", out);
-    for (size_t o = 0; o < size_t(out); o++) scale[o] = gamma[o] / std::sqrt(var[o] + eps), bias[o] = (bias[o] - mean[o]) * scale[o] + beta[o];
+    for (size_t o = 0; o < size_t(out); o++)
+      scale[o] = gamma[o] / std::sqrt(var[o] + eps), bias[o] = (bias[o] - mean[o]) * scale[o] + beta[o];
   }
   std::vector<float> folded(w.size());
   for (int64_t o = 0; o < out; o++)
     for (int64_t i = 0; i < in; i++)
-      for (int64_t k = 0; k < taps; k++) folded[size_t((o * taps + k) * in + i)] = float(w[size_t((o * in + i) * taps + k)] * scale[size_t(o)]);
+      for (int64_t k = 0; k < taps; k++)
+        folded[size_t((o * taps + k) * in + i)] = float(w[size_t((o * in + i) * taps + k)] * scale[size_t(o)]);
   to.add_values(name + ".weight", {out, t.shape[2], t.shape[3], in}, folded);
   to.add_values(name + ".bias", {out}, {bias.begin(), bias.end()});
 }

@@ -11,7 +11,7 @@ namespace {
 /// Names that begin with `from` (its * stands for one number) begin with `to` instead ($1, $2: the numbers).
 struct Rule {
   const char *from, *to;
-  int part = 0;               // 1, 2, 3: one of several tensors that become one, in this order
+  int part = 0;                     // 1, 2, 3: one of several tensors that become one, in this order
   int first = 0, last = 1, of = 1;  // rows [first, last) of `of` equal shares
 };
 
@@ -103,8 +103,13 @@ constexpr Style kStyles[] = {
 constexpr struct {
   std::string_view begin;
   const char* heads;
-} kTimmHeads[] = {{"vit_giant_patch14_reg4_dinov2", "24"}, {"vit_giant_patch14_dinov2", "24"}, {"vit_tiny_", "3"}, {"vit_small_", "6"},
-                  {"vit_base_", "12"},                     {"vit_large_", "16"},               {"vit_huge_", "16"}};
+} kTimmHeads[] = {{"vit_giant_patch14_reg4_dinov2", "24"},
+                  {"vit_giant_patch14_dinov2", "24"},
+                  {"vit_tiny_", "3"},
+                  {"vit_small_", "6"},
+                  {"vit_base_", "12"},
+                  {"vit_large_", "16"},
+                  {"vit_huge_", "16"}};
 
 /// Where else a setting may stand, the nearest first; "image_mean" is Hugging Face's, the others timm's.
 constexpr struct {
@@ -188,12 +193,14 @@ void rename(const Weights& file, const std::string& prefix, std::span<const Rule
     if (left_out(name)) continue;
     const Rule* best = nullptr;  // the longest pattern wins; several of its kind take shares of one tensor
     for (const Rule& r : rules)
-      if (matches(r.from, name, numbers, rest) && (!best || std::string_view(r.from).size() > std::string_view(best->from).size())) best = &r;
+      if (matches(r.from, name, numbers, rest) && (!best || std::string_view(r.from).size() > std::string_view(best->from).size()))
+        best = &r;
     if (!best && !only_known) put(std::string(name), 0, 1, t);
     for (const Rule* r = best; r && r < rules.data() + rules.size(); r++) {
       if (std::string_view(r->from) != best->from) continue;
       matches(r->from, name, numbers, rest);
-      const auto parts = size_t(std::count_if(rules.begin(), rules.end(), [&](const Rule& o) { return o.part && r->part && std::string_view(o.to) == r->to; }));
+      const auto parts = size_t(
+          std::count_if(rules.begin(), rules.end(), [&](const Rule& o) { return o.part && r->part && std::string_view(o.to) == r->to; }));
       put(filled_in(r->to, numbers, rest), r->part, std::max<size_t>(parts, 1), rows_of(t, *r, file.path()));
     }
   }
@@ -230,7 +237,8 @@ const Style& style_of(const Weights& file, std::string& prefix) {
     if (all.empty()) continue;
     if (all.size() > 1) {  // what self-supervised training leaves behind: the teacher is the encoder
       auto teachers = all;
-      std::erase_if(teachers, [](const std::string& p) { return p.find("teacher") == std::string::npos && p.find("ema") == std::string::npos; });
+      std::erase_if(teachers,
+                    [](const std::string& p) { return p.find("teacher") == std::string::npos && p.find("ema") == std::string::npos; });
       if (teachers.size() != 1)
         fail(Exit::data, "{}: networks under '{}' and '{}', expected one, or one teacher", file.path(), all[0], all[1]);
       all = teachers;
@@ -257,8 +265,10 @@ void settle(Weights& w, const Style& style, const std::map<std::string, std::str
       if (w.meta("config.architecture").starts_with(known.begin) && !has("num_heads")) w.set_metadata("num_heads", known.heads);
   if (!has("pooling") && has("config.global_pool") && w.meta("config.global_pool") == "token") w.set_metadata("pooling", "cls");
   if (!has("eps") && *style.eps) w.set_metadata("eps", style.eps);
-  if (!has("positions") && *style.positions) w.set_metadata("positions", w.find("attn_pool.q.weight") && !w.find("attn_pool.q.bias") ? "bilinear" : style.positions);
-  if (has("config.hidden_act") && w.meta("config.hidden_act") != "gelu" && !(has("config.use_swiglu_ffn") && w.meta("config.use_swiglu_ffn") == "true"))
+  if (!has("positions") && *style.positions)
+    w.set_metadata("positions", w.find("attn_pool.q.weight") && !w.find("attn_pool.q.bias") ? "bilinear" : style.positions);
+  if (has("config.hidden_act") && w.meta("config.hidden_act") != "gelu" &&
+      !(has("config.use_swiglu_ffn") && w.meta("config.use_swiglu_ffn") == "true"))
     fail(Exit::data, "{}: config.json: hidden_act is '{}', expected gelu", w.path(), w.meta("config.hidden_act"));
   if (ours) return;
   const std::string_view family = style.family;
@@ -273,9 +283,7 @@ void settle(Weights& w, const Style& style, const std::map<std::string, std::str
            key == "num_heads" ? " or --heads N" : "");
 }
 
-bool is_canonical(const Weights& file) {
-  return file.metadata().contains("canonical");
-}
+bool is_canonical(const Weights& file) { return file.metadata().contains("canonical"); }
 
 }  // namespace
 

@@ -30,7 +30,7 @@ enum class PositionRule : uint8_t {
 };
 const char* name_of(PositionRule);
 constexpr std::array<PositionRule, 4> kPositionRules = {PositionRule::antialias, PositionRule::hf_bicubic, PositionRule::offset,
-                                                       PositionRule::bilinear};
+                                                        PositionRule::bilinear};
 
 /// What happens to a patch's pixels before they are scaled: the shorter side to `resize` pixels, then the `crop` x `crop` in the middle.
 struct Preprocess {

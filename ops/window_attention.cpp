@@ -29,8 +29,7 @@ struct WindowAttention final : Op {
     on(c.context, [&](auto b) { window_attention_forward(b, c.in[0], c.in[1], heads, grid, c.out, c.scratch); });
   }
   void backward(const Call& c) const override {
-    on(c.context,
-       [&](auto b) { window_attention_backward(b, c.in[0], c.in[1], heads, grid, c.dout, c.din[0], c.din[1], c.scratch); });
+    on(c.context, [&](auto b) { window_attention_backward(b, c.in[0], c.in[1], heads, grid, c.dout, c.din[0], c.din[1], c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
   size_t scratch_bytes(const Call& c, bool backward) const override {

@@ -14,7 +14,8 @@ Var window_attention(Var qkv, Var bias, int heads, int window, int shift);
 template <class B> void window_attention_forward(B, Tensor qkv, Tensor bias, int heads, WindowGrid grid, Tensor out, void* scratch);
 /// Adds into dqkv and dbias, either of which may be absent.
 template <class B>
-void window_attention_backward(B, Tensor qkv, Tensor bias, int heads, WindowGrid grid, Tensor dout, Tensor dqkv, Tensor dbias, void* scratch);
+void window_attention_backward(B, Tensor qkv, Tensor bias, int heads, WindowGrid grid, Tensor dout, Tensor dqkv, Tensor dbias,
+                               void* scratch);
 
 /// Pieces into which the windows of all images are cut on the CPU: depends on the shape only, so the order of addition is fixed.
 constexpr int64_t window_pieces(int64_t windows) { return windows < 32 ? windows : 32; }

@@ -38,8 +38,7 @@ template <class F> void windows_over(const Window& w, int64_t pixel, F f) {
   const Range down = places_over(y, w.out_height(), w), across = places_over(x, w.out_width(), w);
   for (int64_t i = down.begin; i < down.end; i++)
     for (int64_t j = across.begin; j < across.end; j++)
-      f((image * w.out_height() + i) * w.out_width() + j,
-        (y + w.padding - i * w.stride) * w.kernel + x + w.padding - j * w.stride);
+      f((image * w.out_height() + i) * w.out_width() + j, (y + w.padding - i * w.stride) * w.kernel + x + w.padding - j * w.stride);
 }
 
 }  // namespace

@@ -43,7 +43,9 @@ template <class T> struct Work {
     scores(q, k, p);
     for (int64_t i = 0; i < cells; i++) {
       T* row = p + i * cells;
-      lanes_of(cells, [&](int64_t j, int l) { store_n<T>(row + j, fma<T>(load_n(row + j, l), splat(scale), load_n(bias + i * cells + j, l)), l); });
+      lanes_of(cells, [&](int64_t j, int l) {
+        store_n<T>(row + j, fma<T>(load_n(row + j, l), splat(scale), load_n(bias + i * cells + j, l)), l);
+      });
       if (grid.shift)
         for (int64_t j = 0; j < cells; j++)
           if (grid.part(w, i) != grid.part(w, j)) row[j] = T(-1e30);
@@ -74,8 +76,7 @@ template <class T, class F> void each_window(const Tensor& qkv, int heads, const
 
 }  // namespace
 
-template <>
-void window_attention_forward(ThisIsa, Tensor qkv, Tensor bias, int heads, WindowGrid grid, Tensor out, void* scratch) {
+template <> void window_attention_forward(ThisIsa, Tensor qkv, Tensor bias, int heads, WindowGrid grid, Tensor out, void* scratch) {
   by_type(qkv.type, [&](auto zero) {
     using T = decltype(zero);
     auto* biases = static_cast<T*>(scratch);

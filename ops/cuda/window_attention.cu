@@ -140,8 +140,9 @@ Windows windows_of(const Tensor& qkv, const Tensor& bias, int heads, const Windo
 // One block a window and head, with `tiles` tiles of rows and `scores` rows of scores in shared memory.
 Launch launch_of(Cuda on, const Windows& a, int64_t windows, int tiles, int scores) {
   const size_t shared = size_t(tiles * a.cells * a.pitch + scores * a.cells) * sizeof(float);
-  check(shared <= 227 * 1024, "window_attention: windows of {} with heads of {} numbers need {} bytes of shared memory, expected at most {}",
-        a.grid.window, a.n, shared, 227 * 1024);
+  check(shared <= 227 * 1024,
+        "window_attention: windows of {} with heads of {} numbers need {} bytes of shared memory, expected at most {}", a.grid.window, a.n,
+        shared, 227 * 1024);
   return {unsigned(windows * a.heads), kThreads, shared, stream_of(on)};
 }
 

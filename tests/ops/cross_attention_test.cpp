@@ -13,7 +13,7 @@ TEST_CASE("cross_attention: gradients, lifetimes, instruction sets") {
   struct {
     Shape q, kv;
     int heads;
-  } cases[] = {{{1, 1}, {1, 1, 2}, 1},   {{1, 24}, {2, 17, 48}, 8}, {{3, 14}, {2, 5, 28}, 2},
+  } cases[] = {{{1, 1}, {1, 1, 2}, 1},      {{1, 24}, {2, 17, 48}, 8}, {{3, 14}, {2, 5, 28}, 2},
                {{1, 80}, {1, 150, 160}, 1}, {{2, 33}, {3, 9, 66}, 3},  {{1, 8}, {0, 5, 16}, 2}};
   for (auto& c : cases)
     test::op("cross_attention", [&](Tape&, const std::vector<Var>& in) { return cross_attention(in[0], in[1], c.heads); }, {c.q, c.kv});

@@ -11,7 +11,7 @@ TEST_CASE("max_pool: gradients, lifetimes, instruction sets") {
   struct {
     Shape x;
     Window window;
-  } cases[] = {{{1, 1, 1}, {1, 1, 1, 1, 0}}, {{2, 30, 3}, {5, 6, 3, 2, 1}},  {{1, 42, 17}, {6, 7, 3, 2, 1}},
+  } cases[] = {{{1, 1, 1}, {1, 1, 1, 1, 0}},  {{2, 30, 3}, {5, 6, 3, 2, 1}},  {{1, 42, 17}, {6, 7, 3, 2, 1}},
                {{2, 64, 5}, {8, 8, 2, 2, 0}}, {{1, 35, 33}, {5, 7, 3, 1, 1}}, {{0, 9, 4}, {3, 3, 3, 1, 1}}};
   for (auto& c : cases) test::op("max_pool", [&](Tape&, const std::vector<Var>& in) { return max_pool(in[0], c.window); }, {c.x});
 }

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "ops/linear.h"
 #include "tests/check.h"
 
@@ -11,10 +13,14 @@ TEST_CASE("unfold: gradients, lifetimes, instruction sets") {
   struct {
     Shape x;
     Window window;
-  } cases[] = {{{1, 1, 1}, {1, 1, 1, 1, 0}},   {{2, 30, 3}, {5, 6, 3, 1, 1}},    {{2, 7, 6, 3}, {7, 6, 7, 2, 3}}, {{1, 42, 17}, {6, 7, 3, 2, 1}},
-               {{3, 64, 20}, {8, 8, 2, 2, 0}}, {{2, 35, 5}, {5, 7, 1, 2, 0}}, {{1, 30, 2}, {6, 5, 2, 3, 1}},   {{0, 9, 4}, {3, 3, 3, 1, 1}}};
+  } cases[] = {{{1, 1, 1}, {1, 1, 1, 1, 0}},   {{2, 30, 3}, {5, 6, 3, 1, 1}},  {{2, 7, 6, 3}, {7, 6, 7, 2, 3}},
+               {{1, 42, 17}, {6, 7, 3, 2, 1}}, {{3, 64, 20}, {8, 8, 2, 2, 0}}, {{2, 35, 5}, {5, 7, 1, 2, 0}},
+               {{1, 30, 2}, {6, 5, 2, 3, 1}},  {{0, 9, 4}, {3, 3, 3, 1, 1}}};
   for (auto& c : cases) test::op("unfold", [&](Tape&, const std::vector<Var>& in) { return unfold(in[0], c.window); }, {c.x});
-  test::op("convolution", [](Tape&, const std::vector<Var>& in) { return linear(unfold(in[0], {6, 5, 3, 2, 1}), in[1], in[2]); },
+  test::op("convolution",
+           [](Tape&, const std::vector<Var>& in) {
+             return linear(unfold(in[0], {6, 5, 3, 2, 1}), in[1], in[2]);
+           },
            {{2, 30, 4}, {7, 36}, {7}});
 }
 
@@ -41,7 +47,8 @@ TEST_CASE("unfold: with linear() it is the sum that defines a convolution") {
               const int64_t iy = oy * stride - padding + ky, ix = ox * stride - padding + kx;
               if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
               for (int64_t i = 0; i < in; i++)
-                sum += x.as<double>()[((b * height + iy) * width + ix) * in + i] * w.as<double>()[((o * kernel + ky) * kernel + kx) * in + i];
+                sum +=
+                    x.as<double>()[((b * height + iy) * width + ix) * in + i] * w.as<double>()[((o * kernel + ky) * kernel + kx) * in + i];
             }
           worst = std::max(worst, std::fabs(sum - tape.value(y).as<double>()[((b * 3 + oy) * 4 + ox) * out + o]));
         }

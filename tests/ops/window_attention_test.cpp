@@ -16,15 +16,16 @@ TEST_CASE("window_attention: gradients, lifetimes, instruction sets") {
   } cases[] = {{1, 1, 1, 1, 1, 0}, {2, 4, 2, 5, 2, 1}, {1, 6, 3, 8, 3, 1}, {1, 7, 1, 33, 7, 0}, {3, 4, 2, 16, 4, 0}, {0, 4, 1, 2, 2, 1}};
   for (auto& c : cases) {
     const int64_t offsets = 2 * c.window - 1;
-    test::op(
-        "window_attention", [&](Tape&, const std::vector<Var>& in) { return window_attention(in[0], in[1], int(c.heads), c.window, c.shift); },
-        {{c.images, c.side * c.side, 3 * c.heads * c.n}, {offsets * offsets, c.heads}});
+    test::op("window_attention",
+             [&](Tape&, const std::vector<Var>& in) { return window_attention(in[0], in[1], int(c.heads), c.window, c.shift); },
+             {{c.images, c.side * c.side, 3 * c.heads * c.n}, {offsets * offsets, c.heads}});
   }
 }
 
 TEST_CASE("window_attention: one window without bias is attention, and the definition holds with shift and bias") {
   const int64_t side = 6, window = 3, shift = 2, heads = 2, n = 4, d = heads * n, cells = side * side, offsets = 2 * window - 1;
-  Array qkv({1, cells, 3 * d}, DType::f64), bias({offsets * offsets, heads}, DType::f64), none({(2 * side - 1) * (2 * side - 1), heads}, DType::f64);
+  Array qkv({1, cells, 3 * d}, DType::f64), bias({offsets * offsets, heads}, DType::f64),
+      none({(2 * side - 1) * (2 * side - 1), heads}, DType::f64);
   const auto x = test::normal(size_t(qkv.tensor().size() + bias.tensor().size()), 2);
   std::copy(x.begin(), x.begin() + qkv.tensor().size(), qkv.as<double>());
   std::copy(x.begin() + qkv.tensor().size(), x.end(), bias.as<double>());

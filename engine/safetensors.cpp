@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/json.h"
+#include "engine/text.h"
 
 namespace stflow {
 namespace {
@@ -37,7 +38,7 @@ struct EntryReader {
   int64_t byte;
   const std::string& name;
   template <class... A> [[noreturn]] void refuse(fmt::format_string<A...> format, A&&... args) const {
-    fail(Exit::data, "{}: byte {}: tensor '{}': {}", file, byte, name, fmt::format(format, std::forward<A>(args)...));
+    fail(Exit::data, "{}: byte {}: tensor {}: {}", file, byte, shown(name, 160), fmt::format(format, std::forward<A>(args)...));
   }
   [[nodiscard]] int64_t whole(const Json& x, const char* what) const {
     if (!x.is_number_unsigned() || x.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
@@ -77,7 +78,7 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
   std::string_view header = header_of(*file);
   std::map<std::string, int64_t> places;
   JsonRules rules;
-  rules.depth = 4, rules.first_byte = 8;
+  rules.depth = 4, rules.first_byte = 8, rules.values = 300'000;  // some 40,000 tensors
   Json json = parse_json(header, path(), rules, &places);
   const int64_t data_at = 8 + int64_t(header.size()), data_bytes = data_bytes_ = int64_t(file->size()) - data_at;
 
@@ -88,7 +89,7 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
       if (!entry.is_object()) fail(Exit::data, "{}: byte {}: __metadata__ is no object, expected names with strings", path(), places[name]);
       for (const auto& [key, value] : entry.items()) {
         if (!value.is_string())
-          fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path(), places[name], key, value.type_name());
+          fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path(), places[name], shown(key).substr(1, shown(key).size() - 2), value.type_name());
         set_metadata(key, value.get<std::string>());
       }
       continue;
@@ -96,7 +97,7 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
     StoredTensor t;
     auto range = EntryReader{path(), places[name], name}.read(entry, t);
     if (range.second > data_bytes)
-      fail(Exit::data, "{}: byte {}: tensor '{}': ends at byte {}, expected at most {}: truncated?", path(), places[name], name,
+      fail(Exit::data, "{}: byte {}: tensor {}: ends at byte {}, expected at most {}: truncated?", path(), places[name], shown(name, 160),
            data_at + range.second, file->size());
     t.data = file->data() + data_at + range.first;
     found.push_back(std::move(t));
@@ -108,7 +109,7 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
   int64_t end = 0;
   for (size_t i : order) {
     if (ranges[i].first != end)
-      fail(Exit::data, "{}: byte {}: tensor '{}': data start at byte {} ({}), expected {}", path(), places[found[i].name], found[i].name,
+      fail(Exit::data, "{}: byte {}: tensor {}: data start at byte {} ({}), expected {}", path(), places[found[i].name], shown(found[i].name, 160),
            data_at + ranges[i].first, ranges[i].first > end ? "a hole" : "an overlap", data_at + end);
     end = ranges[i].second;
     add(std::move(found[i]));

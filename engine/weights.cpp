@@ -8,6 +8,7 @@
 #include "engine/half.h"
 #include "engine/hash.h"
 #include "engine/storage.h"
+#include "engine/text.h"
 
 namespace stflow {
 namespace {
@@ -201,6 +202,8 @@ void Weights::read_into(const std::string& name, const Tensor& out, Device devic
 }
 
 void Weights::add(StoredTensor t) {
+  if (const std::string name = shown(t.name, t.name.size() + 2); name.size() != t.name.size() + 2 || t.name.empty())
+    fail(Exit::data, "{}: tensor {}: such a name, expected printable UTF-8", path(), shown(t.name));
   if (!index_.emplace(t.name, tensors_.size()).second)
     fail(Exit::data, "{}: tensor '{}' a second time, expected each name once", path(), t.name);
   tensors_.push_back(std::move(t));

@@ -87,6 +87,7 @@ class Weights {
   /// Takes over another object's files, tensors, metadata and notes.
   void absorb(const Weights& other);
   void set_metadata(const std::string& key, std::string value) { metadata_[key] = std::move(value); }
+  void set_container(std::string container) { container_ = std::move(container); }
   void note(std::string line) { notes_.push_back(std::move(line)); }
   /// The same path, files, memory, metadata and notes without a tensor: the start of a renamed one.
   [[nodiscard]] Weights without_tensors() const;

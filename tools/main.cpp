@@ -24,6 +24,8 @@ constexpr Command kCommands[] = {
     {"predict", "predict expression for further sections with a trained model", predict},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
+    {"inspect", "what a file of weights is", inspect},
+    {"convert", "write weights of any container as one safetensors file", convert},
     {"bench", "time the operators, a training step and sampling on this machine", bench},
     {"doctor", "what this machine offers, and whether stflow works on it", doctor},
 };

@@ -10,11 +10,13 @@
 #include "data/weights/open.h"
 #include "engine/file.h"
 #include "engine/safetensors.h"
+#include "model/encoder.h"
 #include "tests/data/weights/builders.h"
 #include "tests/files.h"
 #include "tests/mutants.h"
 #include "tests/run.h"
 #include "tools/commands.h"
+#include "tools/encoder_source.h"
 
 using namespace stflow;
 using namespace stflow::test;
@@ -22,15 +24,23 @@ using namespace stflow::test;
 TEST_CASE("inspect: says what a file of weights is") {
   const Ran text = run_stflow({"inspect", "tests/fixtures/torch_lightning.ckpt", "--tensors"});
   CHECK(text.code == 0);
-  for (const char* line : {"container   PyTorch zip, 2989 bytes\n", "tensors     2, 8 parameters\n", "elements    4 F16, 4 F32\n",
-                           "note        left aside 'optimizer_states': 2 tensors\n", "F16   (4)                  model.norm.bias\n"})
+  for (const char* line : {"container      PyTorch zip, 2989 bytes\n", "tensors        2, 8 parameters\n", "elements       4 F16, 4 F32\n",
+                           "note           left aside 'optimizer_states': 2 tensors\n", "F16   (4)                  model.norm.bias\n"})
     CHECK(text.out.find(line) != std::string::npos);
+  CHECK(text.out.find("problem") != std::string::npos);
   const Ran json = run_stflow({"inspect", "tests/fixtures/vit_plain.safetensors", "--json", "--sha256", "--tensors"});
   CHECK(json.code == 0);
   const auto j = nlohmann::json::parse(json.out);
   CHECK(j["container"] == "safetensors");
   CHECK(j["parameters"] == 48144);
   CHECK(j["metadata"]["num_heads"] == "3");
+  CHECK(j["names"] == "timm");
+  CHECK(j["family"] == "vit");
+  CHECK(j["features"] == 48);
+  CHECK(j["network"]["dim"] == 48);
+  CHECK(j["network"]["tokens"] == 17);
+  CHECK(j["missing"].empty());
+  CHECK(j["surplus"].empty());
   CHECK(j["tensor"]["cls_token"]["dtype"] == "F32");
   CHECK(j["sha256"] == SafeTensors("tests/fixtures/vit_plain.safetensors").sha256());
 }
@@ -41,7 +51,7 @@ TEST_CASE("convert: any container becomes a safetensors file with the same numbe
   const Weights from = open_weights(in);
   for (const std::string dtype : {"keep", "f32", "f16", "bf16"}) {
     CAPTURE(dtype);
-    const Ran r = run_stflow({"convert", in, out, "--dtype", dtype, "--overwrite", "--json"});
+    const Ran r = run_stflow({"convert", in, out, "--dtype", dtype, "--as-is", "--overwrite", "--json"});
     REQUIRE(r.code == 0);
     const SafeTensors to(out);
     to.verify();
@@ -59,12 +69,36 @@ TEST_CASE("convert: any container becomes a safetensors file with the same numbe
       CHECK(to.read<double>(t.name) == from.read<double>(t.name));  // small numbers: exact in every type
     }
   }
-  const Ran again = run_stflow({"convert", in, out});
+  const Ran again = run_stflow({"convert", in, out, "--as-is"});
   CHECK(again.code == 73);
   CHECK(again.err == "stflow: error: " + out + ": exists, expected a new file; pass --overwrite\n");
-  const Ran part = run_stflow({"convert", "tests/fixtures/torch_teacher.pth", out, "--part", "teacher", "--overwrite"});
+  const Ran part = run_stflow({"convert", "tests/fixtures/torch_teacher.pth", out, "--part", "teacher", "--as-is", "--overwrite"});
   CHECK(part.code == 0);
   CHECK(SafeTensors(out).read<float>("backbone.w")[0] == -6);
+}
+
+TEST_CASE("convert: a checkpoint with foreign names becomes an encoder's file with the same features") {
+  const Folder folder;
+  const std::string in = "tests/fixtures/families/hf_dinov2", out = folder.path() + "/out.safetensors";
+  REQUIRE(run_stflow({"convert", in, out}).code == 0);
+  const SafeTensors to(out);
+  CHECK(to.meta("family") == "vit");
+  CHECK(to.meta("source_sha256") == open_weights(in).sha256());
+  const Encoder of_file{encoder_weights(out)}, of_folder{encoder_weights(in)};
+  std::vector<uint8_t> rgb(size_t(of_file.size() * of_file.size() * 3));
+  for (size_t i = 0; i < rgb.size(); i++) rgb[i] = uint8_t(i * 37 % 251);
+  std::vector<float> a(size_t(of_file.dim())), b(size_t(of_folder.dim()));
+  Encoder(encoder_weights(out)).embed(rgb.data(), 1, a.data()), Encoder(encoder_weights(in)).embed(rgb.data(), 1, b.data());
+  CHECK(a == b);
+  const auto j = nlohmann::json::parse(run_stflow({"inspect", in, "--json"}).out);
+  CHECK(j["names"] == "Hugging Face Dinov2");
+  CHECK(j["features"] == of_folder.dim());
+  CHECK(j["missing"].empty());
+  const Ran unknown = run_stflow({"convert", "tests/fixtures/torch_types.pth", out, "--overwrite"});
+  CHECK(unknown.code == 65);
+  const Ran open = run_stflow({"convert", "tests/fixtures/families/timm_plain.bin", out, "--overwrite"});
+  CHECK(open.code == 65);
+  CHECK(open.err.find("--preset NAME") != std::string::npos);
 }
 
 TEST_CASE("bad input: weights that a half cannot hold, a damaged record, a type that cannot be read") {
@@ -72,7 +106,7 @@ TEST_CASE("bad input: weights that a half cannot hold, a damaged record, a type 
   std::vector<float> big{1, 70000};
   write_safetensors(folder.path("big"), {{"w", view(big.data(), {2})}});
   auto refused = [&](const std::string& file, const std::vector<std::string>& more, const std::string& line) {
-    std::vector<std::string> words{"convert", folder.path(file), folder.path("out")};
+    std::vector<std::string> words{"convert", folder.path(file), folder.path("out"), "--as-is"};
     words.insert(words.end(), more.begin(), more.end());
     const Ran r = run_stflow(words);
     CHECK(r.code == 65);

@@ -94,6 +94,8 @@ Image resize(const Image& image, int64_t width, int64_t height, PixelFilter filt
   check(width > 0 && height > 0 && image.width > 0 && image.height > 0, "resize: {} x {} to {} x {}", image.width, image.height, width,
         height);
   if (width == image.width) return height == image.height ? image : along_columns(image, height, filter);
+  // Pillow shortens what is more than a hundred times as high as wide along the columns first.
+  if (image.height > 100 * image.width && height < image.height) return along_rows(along_columns(image, height, filter), width, filter);
   const Image across = along_rows(image, width, filter);
   return height == image.height ? across : along_columns(across, height, filter);
 }
@@ -122,7 +124,8 @@ Image centre_crop(Image image, int64_t size) {
 
 Image preprocess(Image image, int64_t resize, PixelFilter filter, int64_t crop) {
   if (resize > 0) image = resize_shorter(std::move(image), resize, filter);
-  return crop > 0 ? centre_crop(std::move(image), crop) : image;
+  if (crop > 0) image = centre_crop(std::move(image), crop);
+  return image;
 }
 
 }  // namespace stflow

@@ -57,11 +57,11 @@ LIBS = $(cuda_libs) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
 
-LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cpp model/*.cpp data/*.cpp)
+LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cpp model/*.cpp data/*.cpp data/weights/*.cpp)
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/data/weights/*.cpp tests/tools/*.cpp)
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(cuda_home),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
@@ -158,7 +158,7 @@ lint:
 install: stflow
 	install -D -m 755 stflow $(DESTDIR)$(PREFIX)/bin/stflow
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libstflow.a
-	for h in $(wildcard engine/*.h engine/cuda/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
+	for h in $(wildcard engine/*.h engine/cuda/*.h ops/*.h model/*.h data/*.h data/weights/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
 	for f in tests/fixtures/denoiser_small.safetensors $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
 
 clean:

@@ -35,7 +35,8 @@ Recipe recipe_of(std::string_view word) {
 }
 
 const char* name_of(PositionRule r) {
-  return r == PositionRule::antialias ? "antialias" : r == PositionRule::hf_bicubic ? "hf_bicubic" : "bilinear";
+  constexpr const char* kNames[] = {"antialias", "hf_bicubic", "offset", "bilinear"};
+  return kNames[size_t(r)];
 }
 
 std::string Preprocess::text() const {
@@ -77,6 +78,8 @@ std::map<std::string, std::string> preset_metadata(const Preset& p, Recipe recip
                                           {"positions", name_of(p.positions)}};
   if (p.heads) m["num_heads"] = std::to_string(*p.heads);
   if (p.eps) m["eps"] = fmt::format("{}", *p.eps);
+  if (p.family == Family::conch) m["pool_heads"] = "8";  // of both versions, as published
+  if (p.stages) m["stages"] = std::to_string(p.stages);
   if (p.use(recipe).pooling) m["pooling"] = name_of(*p.use(recipe).pooling);
   return m;
 }

@@ -25,9 +25,12 @@ Recipe recipe_of(std::string_view word);
 enum class PositionRule : uint8_t {
   antialias,   // bicubic a = -1/2, antialiased: timm, HF Dinov2 with registers, DINOv2 with registers
   hf_bicubic,  // bicubic a = -3/4 to the wanted size: HF ViT and Dinov2
+  offset,      // bicubic a = -3/4 by a factor with 0.1 cells too much: DINO, iBOT, DINOv2 without registers
   bilinear,    // CONCH 1.5 when it loads
 };
 const char* name_of(PositionRule);
+constexpr std::array<PositionRule, 4> kPositionRules = {PositionRule::antialias, PositionRule::hf_bicubic, PositionRule::offset,
+                                                        PositionRule::bilinear};
 
 /// What happens to a patch's pixels before they are scaled: the shorter side to `resize` pixels, then the `crop` x `crop` in the middle.
 struct Preprocess {
@@ -59,6 +62,7 @@ struct Preset {
   std::array<float, 3> mean, std;  // of pixels scaled to [0, 1]
   std::array<Use, 4> uses;         // by Recipe
   double microns = 112;            // side of a patch in tissue: 224 pixels of 0.5 um, as HEST cuts them
+  int stages = 0;                  // of a ResNet, beyond which it is cut off; 0: all
 
   [[nodiscard]] const Use& use(Recipe r) const { return uses[size_t(r)]; }
 };
@@ -74,7 +78,7 @@ std::string nearest_preset(std::string_view name);
 const Preset& preset_named(std::string_view name);
 
 /// What the preset adds to a checkpoint that says nothing itself, in the keys that a canonical encoder file has in its metadata:
-/// preset, family, image_size, microns, mean, std, positions, and where it settles them num_heads, eps and pooling.
+/// preset, family, image_size, microns, mean, std, positions, and where it settles them num_heads, pool_heads, eps, pooling and stages.
 std::map<std::string, std::string> preset_metadata(const Preset& preset, Recipe recipe);
 
 }  // namespace stflow

@@ -343,7 +343,9 @@ std::vector<Preset> table() {
        antialias,
        kImageNetMean,
        kImageNetStd,
-       {Use{kNone, bilinear(256, 224)}, Use{kNone, unresized}, Use{kNone, whole}, Use{kNone, whole}}},
+       {Use{kNone, bilinear(256, 224)}, Use{kNone, unresized}, Use{kNone, whole}, Use{kNone, whole}},
+       112,
+       3},
   };
 }
 

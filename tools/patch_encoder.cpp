@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "engine/safetensors.h"
+#include "data/weights/open.h"
+#include "model/key_maps.h"
+#include "tools/encoder_source.h"
 
 namespace stflow {
 namespace {
@@ -11,14 +13,17 @@ namespace {
 /// HEST's patches, which the published encoders' recipes start from.
 constexpr int kPublishedPatch = 224;
 
-std::string path_of(const EncoderFlags& f) { return f.encoder.empty() ? default_encoder() : f.encoder; }
-
 PixelFilter filter_of(const Preprocess& p) { return p.bicubic ? PixelFilter::bicubic : PixelFilter::bilinear; }
 
 }  // namespace
 
 void declare_encoder(Options& o, EncoderFlags& f) {
-  o.flag("encoder", &f.encoder, "checkpoint of the image encoder; without it the one that comes with stflow").placeholder("FILE");
+  o.flag("encoder", &f.encoder,
+         "weights of the image encoder (safetensors or PyTorch), or the name of a published one that Hugging Face's cache has; without it "
+         "the one that comes with stflow")
+      .placeholder("FILE|NAME");
+  o.flag("encoder-preset", &f.preset, "the published encoder that the file of --encoder is, if it does not say so itself")
+      .placeholder("NAME");
   o.flag("preprocess", &f.preprocess,
          "of a published encoder: pixels and pooling as its card, HEST, TRIDENT or STPath have them; card if not given")
       .choices({"card", "hest", "trident", "stpath"});
@@ -47,15 +52,37 @@ std::string default_encoder() {
        "{}: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", folder);
 }
 
-PatchEncoder::PatchEncoder(const EncoderFlags& f) : path_(path_of(f)), encoder_(path_, f.context) {
+/// An encoder's weights, ready for Encoder, and the published encoder that they are.
+struct PatchEncoder::Source {
+  Weights weights;
+  const Preset* preset;
+  Recipe recipe;
+
+  static Source open(const EncoderFlags& f) {
+    const EncoderSource found = find_encoder(f.encoder.empty() ? default_encoder() : f.encoder);
+    const Weights file = open_weights(found.path);
+    const Recipe recipe = f.preprocess ? recipe_of(*f.preprocess) : Recipe::card;
+    if (const Preset* named = f.preset.empty() ? found.preset : &preset_named(f.preset))
+      return {canonical(file, preset_metadata(*named, recipe)), named, recipe};
+    // A file that names its preset has the rest beside it; only the pooling is the recipe's.
+    const auto said = file.metadata().find("preset");
+    const Preset* preset = said == file.metadata().end() ? nullptr : &preset_named(said->second);
+    if (!preset && f.preprocess)
+      fail(Exit::usage, "--preprocess: {} does not say which published encoder it is, expected --encoder-preset NAME with it", file.path());
+    std::map<std::string, std::string> settings;
+    if (preset && preset->use(recipe).pooling) settings["pooling"] = name_of(*preset->use(recipe).pooling);
+    return {canonical(file, settings), preset, recipe};
+  }
+};
+
+PatchEncoder::PatchEncoder(const EncoderFlags& f) : PatchEncoder(f, Source::open(f)) {}
+
+PatchEncoder::PatchEncoder(const EncoderFlags& f, const Source& source)
+    : path_(source.weights.path()), encoder_(source.weights, f.context) {
   const int size = encoder_.size();
   spec_ = {f.microns > 0 ? f.microns : encoder_.microns(), size};
-  const std::string name = SafeTensors(path_).metadata().contains("preset") ? SafeTensors(path_).meta("preset") : "";
-  if (name.empty() && f.preprocess)
-    fail(Exit::usage, "--preprocess: {} does not say which published encoder it is, expected no such flag", path_);
-  if (!name.empty()) {
-    const Use& use = preset_named(name).use(f.preprocess ? recipe_of(*f.preprocess) : Recipe::card);
-    pixels_ = use.preprocess;
+  if (source.preset) {
+    pixels_ = source.preset->use(source.recipe).preprocess;
     spec_.size = kPublishedPatch;
   }
   if (f.resample && pixels_.resize == 0) pixels_.resize = size;
@@ -65,7 +92,7 @@ PatchEncoder::PatchEncoder(const EncoderFlags& f) : path_(path_of(f)), encoder_(
   origin_["microns"] = fmt::format("{}", spec_.microns);
   origin_["patch"] = std::to_string(spec_.size);
   origin_["preprocess"] = pixels_.text();
-  if (!name.empty()) origin_["preset"] = name;
+  if (source.preset) origin_["preset"] = source.preset->name;
 }
 
 const PatchSpec& PatchEncoder::scaled_spec() const {

@@ -17,14 +17,15 @@
 namespace stflow {
 
 struct EncoderFlags {
-  std::string encoder;                    // a checkpoint; "" for the one that comes with stflow
+  std::string encoder;                    // a file, a folder or a published name; "" for the one that comes with stflow
+  std::string preset;                     // which published encoder the file is, where it does not say so itself
   std::optional<std::string> preprocess;  // of a published encoder: card, hest, trident or stpath
   bool resample = false;                  // patches of another size are resized
   double microns = 0;                     // side of a patch; 0: what the encoder's file says
   Context context;                        // where the encoder runs; no flag of its own
 };
 
-/// Declares --encoder, --preprocess, --resample and --patch-microns.
+/// Declares --encoder, --encoder-preset, --preprocess, --resample and --patch-microns.
 void declare_encoder(Options& o, EncoderFlags& f);
 
 /// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.
@@ -35,7 +36,8 @@ std::string default_encoder();
 
 class PatchEncoder {
  public:
-  /// Throws Exit::missing, Exit::data, Exit::usage.
+  /// Finds the file (tools/encoder_source.h), reads it whatever its container (data/weights/open.h) and its names (model/key_maps.h), with
+  /// what a preset knows. Throws Exit::missing, Exit::data, Exit::usage.
   explicit PatchEncoder(const EncoderFlags& flags);
 
   [[nodiscard]] Encoder& encoder() { return encoder_; }
@@ -50,6 +52,9 @@ class PatchEncoder {
   [[nodiscard]] const Origin& origin() const { return origin_; }
 
  private:
+  struct Source;
+  PatchEncoder(const EncoderFlags& flags, const Source& source);
+
   std::string path_;
   Encoder encoder_;
   PatchSpec spec_;

@@ -204,6 +204,17 @@ TEST_CASE("embed: patch files, tile images and an image with coordinates give th
   CHECK(row(load_embeddings(data.path("card.h5")), 0) == alone(published, preprocess(image, 256, PixelFilter::bicubic, 224)));
   CHECK(row(load_embeddings(data.path("stpath.h5")), 0) == alone(published, preprocess(image, 0, PixelFilter::bicubic, 224)));
   CHECK(load_embeddings(data.path("card.h5")).origin.at("preprocess") == "bicubic 256, crop 224");
+  // By its name from Hugging Face's cache, and as a file that does not say what it is: the same features.
+  const std::string cache = data.path("hub"), snapshot = std::string(40, 'a');
+  data.folder.file("hub/models--prov-gigapath--prov-gigapath/refs/main", snapshot);
+  const std::string raw = data.folder.file("hub/models--prov-gigapath--prov-gigapath/snapshots/" + snapshot + "/pytorch_model.bin", "");
+  rewrite(encoder, raw, {{"image_size", "224"}});
+  const test::Ran named =
+      test::run_stflow(embed_words(data, {data.path("A.png")}, "named.h5", {"--encoder", "prov-gigapath"}), {"HF_HUB_CACHE=" + cache});
+  CHECK_MESSAGE(named.code == 0, named.err);
+  runs(embed_words(data, {data.path("A.png")}, "told.h5", {"--encoder", raw, "--encoder-preset", "gigapath"}));
+  CHECK(test::read_file(data.path("named.h5")) == test::read_file(data.path("told.h5")));
+  CHECK(load_embeddings(data.path("named.h5")).origin.at("mean") == "0.485,0.456,0.406");
 }
 
 TEST_CASE("bad input: embed refuses in one line, before any work") {

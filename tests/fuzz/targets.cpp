@@ -62,7 +62,8 @@ void fuzz_pickle(std::string_view bytes) {
     return;
   }
   const std::string whole = torch_zip(std::string(bytes), {std::string(64, '\1'), std::string(24, '\2')});
-  for (const char* part : {"", "teacher"}) guarded([&] { read_all(read_torch_zip(view_of(whole), part)); });
+  guarded([&] { read_all(read_torch_zip(view_of(whole))); });
+  if (bytes.find("teacher") != std::string_view::npos) guarded([&] { read_all(read_torch_zip(view_of(whole), "teacher")); });
 }
 
 void fuzz_json(std::string_view bytes) {

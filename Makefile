@@ -33,7 +33,10 @@ else
 BUILD := build/$(MODE)
 endif
 
-# Each line `name := flags` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
+# Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
+library_folders := engine engine/cuda engine/distributed ops model data data/weights
+tool_folders := tools tools/bench
+test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
 numerics := -fno-tree-slp-vectorize -ffp-contract=off
@@ -57,18 +60,18 @@ LIBS = $(cuda_libs) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
 
-LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp engine/distributed/*.cpp ops/*.cpp ops/cuda/*.cpp model/*.cpp data/*.cpp)
+LIB_SOURCES := $(wildcard $(library_folders:%=%/*.cpp) ops/cuda/*.cpp)
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
-TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp tests/engine/distributed/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/tools/*.cpp)
+TOOL_SOURCES := $(wildcard $(tool_folders:%=%/*.cpp))
+TEST_SOURCES := $(wildcard $(test_folders:%=%/*.cpp) $(if $(cuda_home),,tests/engine/cuda/*.cpp))
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(cuda_home),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
-.PHONY: all test asan tsan bench ptxas bundle fuzz format lint install clean FORCE
+.PHONY: all test asan tsan bench ptxas bundle fuzz fuzzers format lint install clean FORCE
 all: stflow
 
 # ./stflow is always the release build, with CUDA where that is built; a sanitizer's binary stays in its build folder.
@@ -134,10 +137,24 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
 asan tsan:
 	$(MAKE) MODE=$@ test
 
-# Every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
+# libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
-fuzz:
+FUZZ_TARGETS := safetensors zip pickle json
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+fuzz_flags := -std=c++20 -g1 -O1 -I. -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test
+.PHONY: $(FUZZ_TARGETS:%=build/fuzz/run-%)
+fuzzers: $(FUZZ_TARGETS:%=build/fuzz/run-%)
+$(FUZZ_TARGETS:%=build/fuzz/run-%): build/fuzz/run-%: build/fuzz/%
+	tools/build/fuzz.sh $* $(FUZZ_SECONDS)
+$(FUZZ_TARGETS:%=build/fuzz/%): build/fuzz/%: tests/fuzz/libfuzzer/main.cpp $(FUZZ_SOURCES:%.cpp=build/fuzz/%.o)
+	@echo "  $@"
+	@clang++ $(fuzz_flags) -fsanitize=fuzzer -DSTFLOW_TARGET='"$*"' -o $@ $^ -lfmt -lz
+build/fuzz/%.o: %.cpp
+	@mkdir -p $(@D)
+	@echo "  $< [fuzz]"
+	@clang++ $(fuzz_flags) -MMD -MP -c -o $@ $<
 
 bench: stflow
 	./stflow bench
@@ -158,10 +175,10 @@ lint:
 install: stflow
 	install -D -m 755 stflow $(DESTDIR)$(PREFIX)/bin/stflow
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/libstflow.a
-	for h in $(wildcard engine/*.h engine/cuda/*.h engine/distributed/*.h ops/*.h model/*.h data/*.h); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
+	for h in $(wildcard $(library_folders:%=%/*.h)); do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/include/stflow/$$h; done
 	for f in tests/fixtures/denoiser_small.safetensors $(shell find weights data/samples -type f 2>/dev/null); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/stflow/$$f; done
 
 clean:
 	rm -rf build stflow
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(FUZZ_SOURCES:%.cpp=build/fuzz/%.d)

@@ -46,18 +46,25 @@ FileView::FileView(const std::string& path) : path_(path) {
   void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (map == MAP_FAILED) fail(Exit::missing, "{}: {}, expected a readable file", path, text_of(errno));
   data_ = static_cast<const unsigned char*>(map);
+  mapped_ = true;
 }
 
+FileView::FileView(std::string name, std::string_view bytes)
+    : path_(std::move(name)), data_(reinterpret_cast<const unsigned char*>(bytes.data())), size_(bytes.size()) {}
+
 FileView::FileView(FileView&& o) noexcept
-    : path_(std::move(o.path_)), data_(std::exchange(o.data_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+    : path_(std::move(o.path_)),
+      data_(std::exchange(o.data_, nullptr)),
+      size_(std::exchange(o.size_, 0)),
+      mapped_(std::exchange(o.mapped_, false)) {}
 
 FileView& FileView::operator=(FileView&& o) noexcept {
-  std::swap(path_, o.path_), std::swap(data_, o.data_), std::swap(size_, o.size_);
+  std::swap(path_, o.path_), std::swap(data_, o.data_), std::swap(size_, o.size_), std::swap(mapped_, o.mapped_);
   return *this;
 }
 
 FileView::~FileView() {
-  if (data_) ::munmap(const_cast<unsigned char*>(data_), size_);
+  if (mapped_) ::munmap(const_cast<unsigned char*>(data_), size_);
 }
 
 std::string read_text(const std::string& path, size_t limit) {

@@ -12,6 +12,8 @@ class FileView {
  public:
   /// Throws Exit::missing if `path` does not exist, is a folder or cannot be read.
   explicit FileView(const std::string& path);
+  /// Bytes in memory that outlive the view, under a name for messages: what a fuzzer feeds a reader with.
+  FileView(std::string name, std::string_view bytes);
   FileView(FileView&& o) noexcept;
   FileView& operator=(FileView&& o) noexcept;
   FileView(const FileView&) = delete;
@@ -27,6 +29,7 @@ class FileView {
   std::string path_;
   const unsigned char* data_ = nullptr;
   size_t size_ = 0;
+  bool mapped_ = false;
 };
 
 /// The content of a small text file. Throws Exit::missing as FileView does, Exit::data if it is larger than `limit` bytes.

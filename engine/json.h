@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 /// How far a document may go, and how its errors name a place.
 struct JsonRules {
   int depth = 64;              // nested objects and arrays
-  int64_t values = 1'000'000;  // numbers, strings, literals, objects and arrays together
+  int64_t values = 300'000;    // numbers, strings, literals, objects and arrays together
   int64_t first_byte = -1;     // >= 0: errors say "byte <first_byte + offset>" instead of "line:column"
 };
 

@@ -3,19 +3,17 @@
 #include <algorithm>
 #include <charconv>
 
-#include "engine/hash.h"
+#include "engine/safetensors.h"
 #include "engine/threads.h"
+#include "model/key_maps.h"
 
 namespace stflow {
 namespace {
 
-/// As many images as keep a block's widest activation (tokens x MLP width) within about 8 MB of cache.
-int64_t batch_of(const VitConfig& c) {
-  const int64_t bytes = (c.prefix() + c.grid()) * c.hidden * (c.swiglu ? 2 : 1) * 4;
-  return std::clamp<int64_t>((int64_t(8) << 20) / bytes, 1, 32);
-}
+/// As many images as keep the widest activation within about 8 MB of cache.
+int64_t batch_of(const Network& net) { return std::clamp<int64_t>((int64_t(8) << 20) / (net.widest() * 4), 1, 32); }
 
-double microns_of(const SafeTensors& file) {
+double microns_of(const Weights& file) {
   auto found = file.metadata().find("microns");
   if (found == file.metadata().end()) return 0;
   double x = 0;
@@ -25,18 +23,13 @@ double microns_of(const SafeTensors& file) {
   return x;
 }
 
-std::string digest(const std::string& path) {
-  FileView file(path);
-  return sha256(file.text());
-}
-
 }  // namespace
 
-/// The ViT's parameters and one inference tape, recorded once: weights packed, memory laid out.
+/// The network's parameters and one inference tape, recorded once: weights packed, memory laid out.
 struct Encoder::Program {
   Context context;
   ParameterSet set;
-  Vit vit;
+  Network net;
   double microns;
   Staged images;  // (batch, size, size, 3), normalised
   Tape tape;
@@ -44,20 +37,20 @@ struct Encoder::Program {
   Var features;
   std::map<std::string, std::string> identity;
 
-  Program(const VitConfig& c, double microns_, const Context& context_)
+  Program(const NetworkConfig& c, double microns_, const Context& context_)
       : context(context_),
         set(DType::f32, context.device),
-        vit(set, c),
+        net(set, c),
         microns(microns_),
-        images({batch_of(c), c.image, c.image, 3}, DType::f32, context),
+        images({batch_of(net), net.input().image, net.input().image, 3}, DType::f32, context),
         tape(context),
         arena(0, context.device) {}
 
   void ready(std::string weights) {
-    identity = vit_metadata(vit.config);
+    identity = network_metadata(net.config());
     identity["weights"] = std::move(weights);
     identity["microns"] = fmt::format("{}", microns);
-    features = vit(tape.input(images));
+    features = net(tape.input(images));
     tape.plan(false);
     tape.bind(arena, set);
   }
@@ -72,7 +65,7 @@ struct Encoder::Program {
 
   /// Bytes to ((x / 255) - mean) / std.
   void normalise(const uint8_t* rgb, int64_t n) {
-    const VitConfig& c = vit.config;
+    const ImageInput& c = net.input();
     float table[3][256];
     for (size_t k = 0; k < 3; k++)
       for (int v = 0; v < 256; v++) table[k][v] = (float(v) / 255.0f - c.mean[k]) / c.std[k];
@@ -85,15 +78,16 @@ struct Encoder::Program {
   }
 };
 
-Encoder::Encoder(const std::string& path, Context context) {
-  SafeTensors file(path);
-  program_ = std::make_unique<Program>(read_vit_config(file), microns_of(file), context);
+Encoder::Encoder(const Weights& file, Context context)
+    : program_(std::make_unique<Program>(read_network_config(file), microns_of(file), context)) {
   program_->set.allocate(0);
-  load_vit(file, program_->vit, program_->set);
-  program_->ready(digest(path));
+  program_->net.load(file, program_->set);
+  program_->ready(file.sha256());
 }
 
-Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context context)
+Encoder::Encoder(const std::string& path, Context context) : Encoder(canonical(SafeTensors(path)), context) {}
+
+Encoder::Encoder(const NetworkConfig& config, double microns, uint64_t seed, Context context)
     : program_(std::make_unique<Program>(config, microns, context)) {
   program_->set.allocate(seed);
   program_->ready(fmt::format("random:{}", seed));
@@ -102,11 +96,11 @@ Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context
 Encoder::Encoder(Encoder&&) noexcept = default;
 Encoder::~Encoder() = default;
 
-const VitConfig& Encoder::config() const { return program_->vit.config; }
-int64_t Encoder::dim() const { return config().features(); }
-int Encoder::size() const { return int(config().image); }
+NetworkConfig Encoder::config() const { return program_->net.config(); }
+int64_t Encoder::dim() const { return program_->net.features(); }
+int Encoder::size() const { return int(program_->net.input().image); }
 double Encoder::microns() const { return program_->microns; }
-int64_t Encoder::batch() const { return batch_of(config()); }
+int64_t Encoder::batch() const { return batch_of(program_->net); }
 const std::map<std::string, std::string>& Encoder::identity() const { return program_->identity; }
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {

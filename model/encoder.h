@@ -1,25 +1,27 @@
-// A patch encoder: a ViT with everything that its features depend on.
+// A patch encoder: a network with everything that its features depend on.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 
-#include "model/vit.h"
+#include "model/network.h"
 
 namespace stflow {
 
 class Encoder {
  public:
-  /// Loads a checkpoint (read_vit_config() says what it must hold; `microns` in its metadata is the side of a patch in tissue).
-  /// `threads` do not matter: set_thread_count(). Throws Exit::missing or Exit::data.
+  /// Loads a canonical file (model/key_maps.h; `microns` in its metadata is the side of a patch in tissue).
+  /// `threads` do not matter: set_thread_count(). Throws Exit::data.
+  explicit Encoder(const Weights& file, Context context = {});
+  /// Likewise a safetensors file with names that key_style() knows. Throws Exit::missing or Exit::data.
   explicit Encoder(const std::string& path, Context context = {});
   /// Random weights: for measurements, and as the encoder to beat.
-  Encoder(const VitConfig& config, double microns, uint64_t seed, Context context = {});
+  Encoder(const NetworkConfig& config, double microns, uint64_t seed, Context context = {});
   Encoder(Encoder&&) noexcept;
   ~Encoder();
 
-  [[nodiscard]] const VitConfig& config() const;
+  [[nodiscard]] NetworkConfig config() const;
   [[nodiscard]] int64_t dim() const;     // features per patch
   [[nodiscard]] int size() const;        // pixels of a patch
   [[nodiscard]] double microns() const;  // its side in tissue; 0 if the file does not say

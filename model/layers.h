@@ -8,15 +8,19 @@
 
 namespace stflow {
 
-/// y = activation(x W^T + b); parameters `<name>.weight` (out, in) and `<name>.bias` (out).
+/// y = activation(x W^T + b); parameters `<name>.weight` (out, in) and unless `biased` is false `<name>.bias` (out).
 struct Linear {
   Parameter weight, bias;
 
   Linear() = default;
-  Linear(ParameterSet& set, const std::string& name, int64_t in, int64_t out, Init init = Init::fan_in)
-      : weight(set.add(name + ".weight", {out, in}, init, in)),
-        bias(set.add(name + ".bias", {out}, init == Init::fan_in ? Init::fan_in : Init::zero, in)) {}
-  Var operator()(Var x, Activation a = Activation::none) const { return linear(x, x.tape->param(weight), x.tape->param(bias), a); }
+  Linear(ParameterSet& set, const std::string& name, int64_t in, int64_t out, Init init = Init::fan_in, bool biased = true)
+      : weight(set.add(name + ".weight", {out, in}, init, in)) {
+    bias.present = biased;
+    if (biased) bias = set.add(name + ".bias", {out}, init == Init::fan_in ? Init::fan_in : Init::zero, in);
+  }
+  Var operator()(Var x, Activation a = Activation::none) const {
+    return linear(x, x.tape->param(weight), bias.present ? x.tape->param(bias) : Var{}, a);
+  }
 };
 
 /// Layer normalisation over the last dimension (n); parameters `<name>.weight` and `<name>.bias`.

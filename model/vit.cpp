@@ -45,6 +45,7 @@ Vit::Vit(ParameterSet& set, const VitConfig& c)
     blocks.emplace_back(set, layer_names.back(), c.dim, c.heads, c.hidden, c.swiglu, c.layer_scale, c.eps);
   }
   norm = LayerNorm(set, "norm", c.dim, c.eps);
+  if (c.pool_dim) attention_pool = AttentionPool(set, "attn_pool", c.pool_dim, c.dim, c.pool_heads, c.pool_bias);
 }
 
 Var Vit::tokens(Var patches, Var cells) const {
@@ -63,6 +64,11 @@ Var Vit::tokens(Var patches, Var cells) const {
   return norm(x);
 }
 
-Var Vit::operator()(Var image) const { return pool_tokens(tokens(patchify(image, int(config.patch))), config.prefix(), config.pooling); }
+Var Vit::operator()(Var image) const {
+  const Var all = tokens(patchify(image, int(config.patch)));
+  if (!config.pool_dim) return pool_tokens(all, config.prefix(), config.pooling);
+  image.tape->layer("attn_pool");
+  return pool_tokens(attention_pool(all), 1, Pooling::cls);
+}
 
 }  // namespace stflow

@@ -1,18 +1,19 @@
 // The one vision transformer: pre-norm, with the switches that the published pathology encoders differ in. Parameter names
 // are timm's, so a checkpoint in timm's form is a safetensors file away.
 #pragma once
-#include <array>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "engine/safetensors.h"
-#include "model/layers.h"
+#include "model/attention_pool.h"
+#include "model/network_file.h"
+#include "model/position.h"
 #include "ops/pool_tokens.h"
 
 namespace stflow {
 
-struct VitConfig {
-  int64_t image = 224, patch = 16;  // pixels; square
+struct VitConfig : ImageInput {
+  int64_t patch = 16;  // pixels; square
   int64_t dim = 768, depth = 12, heads = 12;
   int64_t hidden = 3072;  // width inside the MLP (with SwiGLU: after the gate)
   bool swiglu = false;    // timm's SwiGLUPacked: fc1 gives 2 hidden, silu(first half) * second half
@@ -21,18 +22,21 @@ struct VitConfig {
   int64_t placed = 1;  // prefix tokens that have a position embedding: 0 is timm's no_embed_class
   float eps = 1e-6f;   // of every layer norm
   Pooling pooling = Pooling::cls;
-  std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, std{0.229f, 0.224f, 0.225f};  // of pixels scaled to [0, 1]
+  PositionRule positions = PositionRule::antialias;  // where the image size differs from the checkpoint's
+  int64_t pool_dim = 0, pool_heads = 0;              // of an attention pooler, which then stands for `pooling`; 0: none
+  bool pool_bias = false;
 
   [[nodiscard]] int64_t side() const { return image / patch; }
   [[nodiscard]] int64_t grid() const { return side() * side(); }
   [[nodiscard]] int64_t prefix() const { return 1 + registers; }
-  [[nodiscard]] int64_t features() const { return pooled_size(pooling, dim); }
+  [[nodiscard]] int64_t features() const { return pool_dim ? pool_dim : pooled_size(pooling, dim); }
 };
 
-/// Reads the configuration of a checkpoint: sizes and switches from the shapes of its tensors; `num_heads`, and where given
-/// `image_size`, `pooling` (cls, mean, cls_mean), `eps`, `mean`, `std` ("r,g,b") and `no_embed_class` (true, false), from its
-/// metadata. Throws Exit::data for what the file leaves open or contradicts.
-VitConfig read_vit_config(const SafeTensors& file);
+/// Reads the configuration of a checkpoint with canonical names: sizes and switches from the shapes of its tensors; `num_heads`, with an
+/// attention pooler `pool_heads`, and where given `image_size`, `pooling` (cls, mean, cls_mean), `eps`, `mean`, `std` ("r,g,b"),
+/// `positions` (a PositionRule) and `no_embed_class` (true, false), from its metadata. Throws Exit::data for what the file leaves open or
+/// contradicts.
+VitConfig read_vit_config(const Weights& file);
 /// The metadata that read_vit_config() reads back.
 std::map<std::string, std::string> vit_metadata(const VitConfig& c);
 
@@ -55,6 +59,7 @@ struct Vit {
   Parameter cls_token, reg_token, pos_embed;  // (1, 1, dim), (1, registers, dim), (1, placed + grid, dim)
   std::vector<VitBlock> blocks;
   LayerNorm norm;
+  AttentionPool attention_pool;          // if config.pool_dim
   std::vector<std::string> layer_names;  // "blocks.3", for error lines
 
   Vit(ParameterSet& set, const VitConfig& c);
@@ -68,10 +73,6 @@ struct Vit {
 
 /// Fills a Vit's parameters (allocated, of the configuration read_vit_config() gives but for the image size) from a checkpoint;
 /// position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
-void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set);
-
-/// Position embeddings (1, prefix + from^2, dim) for a grid of another side, as timm's resample_abs_pos_embed: bicubic
-/// (a = -1/2), antialiased, the first `prefix` rows kept.
-std::vector<float> resample_position(const std::vector<float>& from, int64_t prefix, int64_t from_side, int64_t to_side, int64_t dim);
+void load_vit(const Weights& file, const Vit& vit, const ParameterSet& set);
 
 }  // namespace stflow

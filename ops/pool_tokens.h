@@ -9,6 +9,8 @@ enum class Pooling : uint8_t {
   mean,      // the mean over patch tokens (d)
   cls_mean,  // class token, then mean (2 d): Virchow, H0-mini
 };
+constexpr const char* name_of(Pooling p) { return p == Pooling::cls ? "cls" : p == Pooling::mean ? "mean" : "cls_mean"; }
+constexpr Pooling kPoolings[] = {Pooling::cls, Pooling::mean, Pooling::cls_mean};
 constexpr int64_t pooled_size(Pooling p, int64_t d) { return p == Pooling::cls_mean ? 2 * d : d; }
 
 /// x (images, tokens, d) -> (images, pooled_size). The first `prefix` tokens (class token, registers) are no patches.

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "data/tiles.h"
+#include "engine/safetensors.h"
 #include "engine/text.h"
 #include "engine/threads.h"
 #include "model/mae.h"

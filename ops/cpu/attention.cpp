@@ -1,9 +1,6 @@
 #include "ops/attention.h"
 
-#include <limits>
-
-#include "ops/cpu/math.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/softmax_row.h"
 #include "ops/gemm.h"
 
 namespace stflow {
@@ -25,28 +22,6 @@ template <class T> Head<T> head_of(Tensor qkv, int heads, int64_t pair) {
 }
 
 STFLOW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/// Turns one row of raw scores into exp(scale * score - top) and returns their sum.
-template <class T> STFLOW_INLINE T exponentials(T* row, int64_t keys, T scale, T top) {
-  Vec<T> total{};
-  const Vec<T> s = splat(scale), t = splat(-top);
-  lanes_of(keys, [&](int64_t i, int l) {
-    Vec<T> e = exp(fma<T>(load_n(row + i, l), s, t));
-    store_n<T>(row + i, e, l);
-    total += l == kLanes ? e : load_part(row + i, l);
-  });
-  return sum<T>(total);
-}
-
-template <class T> STFLOW_INLINE T largest(const T* row, int64_t keys) {
-  Vec<T> m = splat(std::numeric_limits<T>::lowest());
-  lanes_of(keys, [&](int64_t i, int l) { m = max<T>(m, load_n(row + i, l, std::numeric_limits<T>::lowest())); });
-  return largest<T>(m);
-}
-
-template <class T> STFLOW_INLINE void multiply(T* row, int64_t n, T by) {
-  lanes_of(n, [&](int64_t i, int l) { store_n<T>(row + i, load_n(row + i, l) * by, l); });
-}
 
 template <class T> void forward_head(const Head<T>& h, T* out, int64_t out_stride, T* sums, T* scratch) {
   const int64_t key_tiles = (h.tokens + kKeyTile - 1) / kKeyTile;

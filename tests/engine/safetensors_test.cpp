@@ -119,8 +119,8 @@ TEST_CASE("bad input: safetensors, one file per rule") {
          "byte 10: syntax error while parsing object key - invalid string: ill-formed UTF-8 byte; last read: '\"\xff'; expected string "
          "literal, expected JSON");
   refuse(container(R"({"a":{"dtype":"F32","shape":[[[2]]],"data_offsets":[0,8]}})", 8), "byte 38: more than 4 levels, expected fewer");
-  refuse(container(R"({"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}})", 2),
-         "byte 9: tensor 'a': dtype \"F8_E4M3\", expected F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 or BOOL");
+  refuse(container(R"({"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}})", 3),
+         "byte 9: tensor 'a': dtype \"F6_E2M3\", expected F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL F8_E4M3 or F8_E5M2");
   refuse(container(R"({"a":{"shape":[2],"data_offsets":[0,2]}})", 2),
          "byte 9: tensor 'a': no 'dtype', expected dtype, shape and data_offsets");
   refuse(container(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})", 8),
@@ -143,6 +143,9 @@ TEST_CASE("bad input: safetensors, one file per rule") {
          "byte 62: tensor 'b': data start at byte 120 (an overlap), expected 124");
   refuse(container(R"({"__metadata__":{"x":1}})", 0), "byte 9: __metadata__.x is number, expected a string");
   refuse(container(R"({"__metadata__":[]})", 0), "byte 9: __metadata__ is no object, expected names with strings");
+  const std::string eight = folder.file("f8.safetensors", container(R"({"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}})", 2));
+  test::refuses(Exit::data, "{}: tensor 'a': numbers of type F8_E4M3, expected floats of at least 16 bits", eight,
+                [&] { (void)SafeTensors(eight).read<float>("a"); });
   std::string unsigned_file = folder.file("plain.safetensors", container("{" + a + "}", 8));
   test::refuses(Exit::data, "{}: __metadata__: no 'sha256', expected one", unsigned_file, [&] { SafeTensors(unsigned_file).verify(); });
 }

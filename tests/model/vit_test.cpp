@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "engine/safetensors.h"
 #include "ops/weighted_sum.h"
 #include "tests/check.h"
 #include "tests/files.h"

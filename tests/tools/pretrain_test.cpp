@@ -3,6 +3,7 @@
 
 #include "data/png.h"
 #include "engine/cuda/memory.h"
+#include "engine/safetensors.h"
 #include "model/vit.h"
 #include "tests/data/tiny.h"
 #include "tests/run.h"

@@ -5,11 +5,23 @@
 
 #include "data/feature_cache.h"
 #include "data/patches.h"
+#include "engine/distributed/plan.h"
 #include "model/geometry.h"
 #include "tools/terminal.h"
 
 namespace stflow {
 namespace {
+
+// Every rank gets the features of the section from the one that has them.
+void share(Section& s, int owner, const Context& context, Communicator& ranks) {
+  s.features.resize(size_t(s.size() * s.feature_dim));
+  const Tensor here = view(s.features.data(), {s.size(), s.feature_dim});
+  if (context.device == Device::cpu) return ranks.broadcast(here, owner, "features");
+  const Array there = copy_of(here, Device::cpu, context.device, context.stream);
+  ranks.broadcast(there, owner, "features");
+  ranks.wait();
+  copy(Device::cpu, here.data, context.device, there.tensor().data, here.bytes(), context.stream);
+}
 
 void warn_all(const std::vector<std::string>& warnings) {
   for (const std::string& w : warnings) terminal::warn("{}", w);
@@ -52,7 +64,7 @@ PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void
   return job;
 }
 
-Origin add_features(std::vector<Section>& sections, const FeatureOptions& options) {
+Origin add_features(std::vector<Section>& sections, const FeatureOptions& options, Communicator& ranks) {
   if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); }))
     return precomputed(sections, options);
   PatchEncoder encoder(options.encoder);
@@ -63,9 +75,14 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
   std::vector<std::string> warnings;
   std::vector<PatchJob> jobs;
   int64_t patches = 0;
-  for (Section& s : sections) {
-    const std::string key = FeatureCache::key(s, text, spec);
+  std::vector<int64_t> sizes;
+  for (const Section& s : sections) sizes.push_back(s.size());
+  const std::vector<int> owner = shares_of(sizes, ranks.size());
+  for (size_t i = 0; i < sections.size(); i++) {
+    Section& s = sections[i];
     s.feature_dim = encoder.dim();
+    if (owner[i] != ranks.rank()) continue;
+    const std::string key = FeatureCache::key(s, text, spec);
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
     s.features.resize(size_t(s.size() * s.feature_dim));
     patches += s.size();
@@ -80,6 +97,7 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
   terminal::Progress progress("features", patches);
   embed_patches(encoder, jobs, progress);
   progress.finish();
+  for (size_t i = 0; ranks.size() > 1 && i < sections.size(); i++) share(sections[i], owner[i], options.encoder.context, ranks);
   warn_all(warnings);
   return encoder.origin();
 }

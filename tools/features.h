@@ -5,6 +5,7 @@
 
 #include "data/dataset.h"
 #include "data/panel.h"
+#include "engine/distributed/communicator.h"
 #include "model/slide.h"
 #include "tools/patch_encoder.h"
 
@@ -20,7 +21,8 @@ struct FeatureOptions {
 /// cache or are computed now (with a progress bar; Exit::preempted at a stop signal, if those are caught). Returns the identity of what
 /// made them: what the files of precomputed features say, "kind" precomputed and their width if they say nothing. Throws Exit::data,
 /// showing both, for sections of different origin, and for features that are not those of the encoder that the options name.
-Origin add_features(std::vector<Section>& sections, const FeatureOptions& options);
+/// Several `ranks` share the sections that are to be embedded, by their size, and give each other the features.
+Origin add_features(std::vector<Section>& sections, const FeatureOptions& options, Communicator& ranks);
 
 /// The patches of a section as a job for embed_patches(), cut from its image as `spec` says.
 PatchJob section_job(const Section& section, const PatchSpec& spec, std::function<void(int64_t, const float*)> row,

@@ -52,7 +52,7 @@ nvcc_flags := -std=c++20 -O3 -I. -Werror all-warnings -DFMT_USE_CONSTEXPR=1 -DFM
 cuda_architectures := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
 FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
-LIBS = $(cuda_libs) -lfmt $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
+LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
@@ -87,6 +87,12 @@ $(BUILD)/stflow: $(TOOL_OBJECTS) $(LIBRARY)
 $(BUILD)/tests/all: $(TEST_OBJECTS) $(filter-out $(BUILD)/tools/main.o,$(TOOL_OBJECTS)) $(LIBRARY)
 	@echo "  $@"
 	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+
+# A stand-in for NCCL, which the tests put in its place.
+$(BUILD)/tests/libnccl_stub.so: tests/nccl/stub.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  $<"
+	@$(CXX) $(filter-out -MMD -MP,$(FLAGS)) -fPIC -shared -pthread -o $@ $<
 
 $(LIBRARY): $(LIB_OBJECTS)
 	@rm -f $@
@@ -126,7 +132,7 @@ $(BUILD)/flags: FORCE
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 
-test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
+test: $(BUILD)/stflow $(BUILD)/tests/all $(BUILD)/tests/libnccl_stub.so $(if $(filter release,$(MODE)),stflow)
 	$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(OBJECTS_LIB)))
 	STFLOW_KERNELS=$(BUILD)/tests/kernels.txt $(BUILD)/tests/all $(TESTS)
 	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)

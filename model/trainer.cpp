@@ -7,9 +7,14 @@
 
 namespace stflow {
 
+Communicator& alone() {
+  static Alone one;
+  return one;
+}
+
 Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides,
                  const GeometryConfig& geometry, const Prior& prior, const Standardizer& targets, const TrainingConfig& config,
-                 uint64_t seed, Context context)
+                 uint64_t seed, Context context, Communicator& ranks, bool ordered)
     : denoiser_(denoiser),
       parameters_(parameters),
       slides_(slides),
@@ -18,7 +23,9 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       config_(config),
       seed_(seed),
       order_{int64_t(slides.size()), config.repeats, config.shuffle, seed},
-      sum_(parameters.grads().size(), DType::f32, context),
+      ranks_(ranks),
+      ordered_(ordered),
+      sum_(parameters.grads().size() + config.batch, DType::f32, context),
       item_(context),
       tape_(context),
       arena_(0, context.device),
@@ -37,22 +44,44 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
     for (const Tensor& t : {item_.inputs(), item_.targets(), item_.ranks()})
       resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
   }
-  flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + losses_bytes());
+  flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + kAlign);
   losses_.resize(size_t(config.batch));
   item_.set_whole(slides[largest], *geometries_[largest]);
   run({item_.inputs(), item_.targets(), item_.ranks()}, 0, {});  // plans only
   arena_.reserve(arena_bytes_);
+  if (ranks.size() == 1) return;
+  const int64_t size = parameters.grads().size() + config.batch;
+  std::vector<std::vector<TreeNode>> plans;
+  size_t most = 1;
+  for (int r = 0; r < ranks.size(); r++) {
+    plans.push_back(nodes_of(slots_of(config.batch, r, ranks.size()), config.batch));
+    most = std::max(most, plans.back().size());
+  }
+  if (!ordered) most = 1;
+  mine_ = Array({int64_t(most), size}, DType::f32, context.device);
+  if (!ordered) return;
+  all_ = Array({int64_t(most) * ranks.size(), size}, DType::f32, context.device);
+  for (size_t r = 0; r < plans.size(); r++)
+    for (size_t i = 0; i < plans[r].size(); i++) {
+      nodes_.push_back(view(all_.as<float>() + int64_t(r * most + i) * size, {size}));
+      levels_.push_back(plans[r][i].level);
+    }
+}
+
+int64_t Trainer::spots_of(int slot) const {
+  const int64_t total = slides_[size_t(slide_of(slot))].slide->size();
+  return config_.item == ItemLaw::whole ? total : Item::disc_size(total, disc_key(slot));
 }
 
 // The slot's item: item_, and its numbers where the device reads them.
 Trainer::Data Trainer::prepare(int slot) {
-  const auto s = size_t(order_.slide_of(steps_done() * config_.batch + slot));
+  const auto s = size_t(slide_of(slot));
   if (config_.item == ItemLaw::whole) {
     item_.set_whole(slides_[s], *geometries_[s]);
     if (!resident_.empty()) return {resident_[3 * s], resident_[3 * s + 1], resident_[3 * s + 2]};
     return {item_.inputs(), item_.targets(), item_.ranks()};
   }
-  item_.set_disc(slides_[s], *geometries_[s], geometry_config_, RandomKey(seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2));
+  item_.set_disc(slides_[s], *geometries_[s], geometry_config_, disc_key(slot));
   const Context& c = tape_.context();
   Data d{item_.inputs(), item_.targets(), item_.ranks()};
   if (c.device == Device::cpu) return d;
@@ -65,19 +94,18 @@ Trainer::Data Trainer::prepare(int slot) {
   return d;
 }
 
-// Records the slot's item, plans, and unless `grads` is empty (planning only) runs it: the sum of squared errors goes to the slot's place
-// in flow_, its gradient is added to `grads`.
-void Trainer::run(const Data& data, int slot, const Tensor& grads) {
+// Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
+// squared errors there.
+void Trainer::run(const Data& data, int slot, const Tensor& sums) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
-  auto* const losses = static_cast<float*>(flow_.data());
-  const Tensor time = view(losses + config_.batch, {1});
-  const Tensor yt{static_cast<char*>(flow_.data()) + losses_bytes(), data.targets.shape, DType::f32};
-  if (grads.data) {
+  const Tensor time = view(static_cast<float*>(flow_.data()), {1});
+  const Tensor yt{static_cast<char*>(flow_.data()) + kAlign, data.targets.shape, DType::f32};
+  if (sums.data) {
     const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
     const float t = float(open01(r.v[0], r.v[1])), spots = float(item_.size());
     copy(c.device, time.data, Device::cpu, &t, sizeof t, c.stream);
-    copy(c.device, grads.as<float>() + parameters_.size(), Device::cpu, &spots, sizeof spots, c.stream);
+    copy(c.device, sums.as<float>() + parameters_.size(), Device::cpu, &spots, sizeof spots, c.stream);
     prior_.sample(data.ranks, RandomKey(seed_, Stream::prior, step, place), yt);
     on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
   }
@@ -89,32 +117,68 @@ void Trainer::run(const Data& data, int slot, const Tensor& grads) {
   tape_.layer("loss");
   Var loss = mse(prediction, tape_.input(data.targets), Reduction::sum);
   arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
-  if (!grads.data) return;
-  tape_.bind(arena_, parameters_, grads);
+  if (!sums.data) return;
+  tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
   tape_.forward();
-  copy(c.device, losses + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
+  copy(c.device, sums.as<float>() + parameters_.grads().size() + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
   tape_.backward(loss);
+}
+
+void Trainer::run_slots(int begin, int end) {
+  for (int slot = begin; slot < end; slot++) {
+    run(prepare(slot), slot, sum_.next());
+    sum_.add();
+  }
+}
+
+// The sums over all slots of the step.
+Tensor Trainer::sum_slots() {
+  if (ranks_.size() > 1) return sum_over_ranks();
+  run_slots(0, config_.batch);
+  return sum_.total();
+}
+
+// Each rank adds up its own slots to nodes of the tree, and all the nodes to its root; a rank without slots takes part as one of zeros.
+Tensor Trainer::sum_over_ranks() {
+  const Context c = tape_.context();
+  const SlotRange own = slots_of(config_.batch, ranks_.rank(), ranks_.size());
+  const int64_t size = mine_.tensor().cols();
+  const auto keep = [&](int64_t place) {
+    const Tensor t = sum_.total();
+    copy(c.device, mine_.as<float>() + place * size, c.device, t.data, t.bytes(), c.stream);
+  };
+  ranks_.set_step(steps_done() + 1);
+  if (!ordered_) {
+    fill(c.device, mine_.tensor().data, 0, mine_.tensor().bytes(), c.stream);
+    run_slots(own.begin, own.end);
+    if (own.begin < own.end) keep(0);
+    ranks_.all_reduce_sum(mine_, "gradients");
+    return view(mine_.as<float>(), {size});
+  }
+  int64_t place = 0;
+  for (const TreeNode& node : nodes_of(own, config_.batch)) {
+    run_slots(node.first, std::min(node.first + (1 << node.level), own.end));
+    keep(place++);
+  }
+  ranks_.all_gather(mine_, all_, "gradients");
+  return add_nodes(nodes_, levels_, c);
 }
 
 StepReport Trainer::step() {
   const Context c = tape_.context();
   StepReport report;
   report.step = steps_done() + 1;
-  for (int slot = 0; slot < config_.batch; slot++) {
-    const Data data = prepare(slot);
-    run(data, slot, sum_.next());
-    report.spots += item_.size();
-    sum_.add();
-  }
-  const Tensor total = sum_.total();
-  copy(c.device, parameters_.grads().data, c.device, total.data, total.bytes(), c.stream);
+  for (int slot = 0; slot < config_.batch; slot++) report.spots += spots_of(slot);
+  const Tensor total = sum_slots();
+  copy(c.device, parameters_.grads().data, c.device, total.data, parameters_.grads().bytes(), c.stream);
   const int64_t warm = std::lround(config_.warmup * double(config_.steps));
   const Schedule schedule{config_.cosine ? Schedule::cosine : Schedule::constant, warm, config_.steps};
   report.lr = config_.adam.lr * schedule.factor(steps_done());
   const int64_t entries = report.spots * denoiser_.config().genes;
-  const Tensor losses = view(static_cast<float*>(flow_.data()), {config_.batch});
+  const Tensor losses = view(total.as<float>() + parameters_.grads().size(), {config_.batch});
   adamw_start(c, parameters_, config_.adam, report.lr, double(entries), optimizer_, losses);
   // Only here does the host wait for a device.
+  ranks_.wait();
   copy(Device::cpu, losses_.data(), c.device, losses.data, losses.bytes(), c.stream);
   report.grad_norm = adamw_finish(c, optimizer_);
   for (const float l : losses_) report.loss += double(l);
@@ -123,7 +187,8 @@ StepReport Trainer::step() {
   return report;
 }
 
-// Runs the step's items again with every op checked; the ops are deterministic, so the first fault shows itself.
+// Runs the step's items again with every op checked; the ops are deterministic, so the first fault shows itself, on the rank that has it;
+// the others hear of it while they wait for that rank.
 void Trainer::name_non_finite(double loss, double norm) {
   const int64_t step = steps_done() + 1;
   struct Checked {
@@ -131,14 +196,18 @@ void Trainer::name_non_finite(double loss, double norm) {
     explicit Checked(Tape& t) : tape(t) { tape.check_finite(true); }
     ~Checked() { tape.check_finite(false); }
   } checked(tape_);
-  for (int slot = 0; slot < config_.batch; slot++) {
-    const int64_t slide = order_.slide_of(steps_done() * config_.batch + slot);
+  const SlotRange own = slots_of(config_.batch, ranks_.rank(), ranks_.size());
+  for (int slot = own.begin; slot < own.end; slot++) {
+    const int64_t slide = slide_of(slot);
     try {
       run(prepare(slot), slot, sum_.next());
     } catch (const Error& e) {
       fail(Exit::data, "train: step {}, slide {}: {}", step, slides_[size_t(slide)].slide->name, e.what());
     }
   }
+  const Array nothing({1}, DType::f32, tape_.context().device);
+  ranks_.all_reduce_sum(nothing, "numbers that are not finite");
+  ranks_.wait();
   fail(Exit::data, "train: step {}: loss {}, gradient norm {}, expected finite numbers; lower --lr", step, loss, norm);
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/distributed/communicator.h"
+#include "engine/distributed/plan.h"
 #include "model/denoiser.h"
 #include "model/prior.h"
 #include "model/training_items.h"
@@ -23,6 +25,9 @@ struct TrainingConfig {
   bool cosine = true;   // to 0 over the steps; false: constant
 };
 
+/// A rank by itself.
+Communicator& alone();
+
 /// What one step did.
 struct StepReport {
   int64_t step = 0;  // counted from 1
@@ -33,9 +38,12 @@ struct StepReport {
 
 class Trainer {
  public:
-  /// All references must stay. `parameters` is allocated (on the context's device) and initialised; slides hold inputs and targets.
+  /// All references must stay. `ranks`: who shares the slots of each step; all of them have the same of everything else, and keep it.
+  /// `ordered`: gradients of several ranks are added in the tree of one, so that the bits do not depend on how many there are; else in the
+  /// order of the communicator. `parameters` is allocated (on the context's device) and initialised; slides hold inputs and targets.
   Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides, const GeometryConfig& geometry,
-          const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed, Context context = {});
+          const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed, Context context = {},
+          Communicator& ranks = alone(), bool ordered = true);
 
   /// One optimiser step on config.batch items: t ~ U(0, 1) and a fresh prior draw each; gradients are sums over spots, slots are
   /// added in one fixed binary tree and divided by the number of spots. Throws Exit::data naming step, slide, op, layer,
@@ -59,9 +67,14 @@ class Trainer {
     Tensor inputs, targets, ranks;
   };
 
+  [[nodiscard]] int64_t slide_of(int slot) const { return order_.slide_of(steps_done() * config_.batch + slot); }
+  [[nodiscard]] RandomKey disc_key(int slot) const { return {seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2}; }
+  [[nodiscard]] int64_t spots_of(int slot) const;
   Data prepare(int slot);
-  void run(const Data& data, int slot, const Tensor& grads);
-  [[nodiscard]] size_t losses_bytes() const { return aligned(size_t(config_.batch + 1) * sizeof(float)); }
+  void run(const Data& data, int slot, const Tensor& sums);
+  void run_slots(int begin, int end);
+  Tensor sum_slots();
+  Tensor sum_over_ranks();
   [[noreturn]] void name_non_finite(double loss, double norm);
 
   const Denoiser& denoiser_;
@@ -73,12 +86,17 @@ class Trainer {
   const uint64_t seed_;
   ItemOrder order_;
   OptimizerState optimizer_;
-  SlotSum sum_;
+  Communicator& ranks_;
+  const bool ordered_;
+  SlotSum sum_;  // of each slot: the gradients, the number of spots, then the squared error in the slot's place of a step's
+  Array mine_, all_;           // of several ranks: this one's nodes of the tree, and everyone's
+  std::vector<Tensor> nodes_;  // in all_
+  std::vector<int> levels_;
   std::vector<std::unique_ptr<Geometry>> geometries_;  // of whole slides
   std::vector<Array> resident_;                        // of whole slides on a device: inputs, targets and ranks of each
   Item item_;
   Tape tape_;
-  Storage arena_, flow_, disc_;  // flow_: the losses of the slots and t, then Y_t; disc_: a disc's numbers on a device
+  Storage arena_, flow_, disc_;  // flow_: t, then Y_t; disc_: a disc's numbers on a device
   size_t arena_bytes_ = 0;
   std::vector<float> losses_;
 };

@@ -36,11 +36,16 @@ void Item::set_whole(const TrainingSlide& s, const Geometry& geometry) {
   geometry_ = &geometry;
 }
 
+int64_t Item::disc_size(int64_t total, const RandomKey& key) {
+  const Philox4 r = key.draw(0);
+  return std::min(total, std::max<int64_t>(2, int64_t(std::floor(double(total) * open01(r.v[0], r.v[1])))));
+}
+
 void Item::set_disc(const TrainingSlide& s, const Geometry& slide_geometry, const GeometryConfig& config, const RandomKey& key) {
   const Slide& slide = *s.slide;
   const int64_t total = slide.size();
   const Philox4 r = key.draw(0);
-  const int64_t n = std::min(total, std::max<int64_t>(2, int64_t(std::floor(double(total) * open01(r.v[0], r.v[1])))));
+  const int64_t n = disc_size(total, key);
   const int64_t centre_rank = int64_t(((uint64_t(r.v[2]) << 32) | r.v[3]) % uint64_t(total));
   // By rank, so that the disc does not depend on the order of rows.
   by_rank_.resize(size_t(total));

@@ -39,6 +39,9 @@ class Item {
   /// Lengths keep the slide's unit.
   void set_disc(const TrainingSlide& s, const Geometry& slide_geometry, const GeometryConfig& config, const RandomKey& key);
 
+  /// How many spots the disc of this key has on a slide of `total`.
+  static int64_t disc_size(int64_t total, const RandomKey& key);
+
   [[nodiscard]] int64_t size() const { return inputs_.shape[0]; }
   [[nodiscard]] const Tensor& inputs() const { return inputs_; }
   [[nodiscard]] const Tensor& targets() const { return targets_; }

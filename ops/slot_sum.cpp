@@ -18,6 +18,24 @@ void add_tree(std::span<const Tensor> nodes, const Context& context) {
     for (size_t i = 0; i + stride < nodes.size(); i += 2 * stride) add_into(context, nodes[i], nodes[i + stride]);
 }
 
+Tensor add_nodes(std::span<const Tensor> nodes, std::span<const int> levels, const Context& context) {
+  check(!nodes.empty() && nodes.size() == levels.size(), "slot sum: {} nodes, {} levels", nodes.size(), levels.size());
+  std::vector<size_t> open;  // nodes whose right neighbour is to come
+  std::vector<int> level(levels.begin(), levels.end());
+  const auto merge = [&] {
+    const size_t right = open.back();
+    open.pop_back();
+    add_into(context, nodes[open.back()], nodes[right]);
+    level[open.back()]++;
+  };
+  for (size_t i = 0; i < nodes.size(); i++) {
+    open.push_back(i);
+    while (open.size() > 1 && level[open[open.size() - 2]] == level[open.back()]) merge();
+  }
+  while (open.size() > 1) merge();
+  return nodes[0];
+}
+
 Tensor SlotSum::next() {
   if (buffers_.size() == levels_.size()) buffers_.emplace_back(Shape{size_}, type_, context_.device);
   const Tensor t = buffer(levels_.size());

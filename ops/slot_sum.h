@@ -17,6 +17,10 @@ namespace stflow {
 /// used up.
 void add_tree(std::span<const Tensor> nodes, const Context& context = {});
 
+/// The root of the tree over its nodes of several levels, which come in order and leave no slot out (engine/distributed/plan.h: nodes_of);
+/// the result is in the memory of the first, the others are used up.
+Tensor add_nodes(std::span<const Tensor> nodes, std::span<const int> levels, const Context& context = {});
+
 /// The same for slots that come one after another, with log2(V) + 1 buffers instead of V.
 class SlotSum {
  public:

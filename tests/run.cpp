@@ -69,17 +69,21 @@ Ran run_shell(const std::string& text) {
   return run({"/bin/sh", "-c", text}, environment);
 }
 
-pid_t start_stflow(const std::vector<std::string>& args) {
+pid_t start_stflow(const std::vector<std::string>& args, const std::vector<std::string>& more, const std::string& out,
+                   const std::string& err) {
   std::vector<std::string> words{binary()}, environment = kept_environment();
   words.insert(words.end(), args.begin(), args.end());
+  environment.insert(environment.end(), more.begin(), more.end());
   auto argv = pointers(words), envp = pointers(environment);
-  posix_spawn_file_actions_t silent;
-  posix_spawn_file_actions_init(&silent);
-  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) posix_spawn_file_actions_addopen(&silent, stream, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   pid_t process = -1;
   // Unlike fork() it returns once the new program has begun: a signal never meets the handlers of this one.
-  REQUIRE(posix_spawn(&process, argv[0], &silent, nullptr, argv.data(), envp.data()) == 0);
-  posix_spawn_file_actions_destroy(&silent);
+  REQUIRE(posix_spawn(&process, argv[0], &files, nullptr, argv.data(), envp.data()) == 0);
+  posix_spawn_file_actions_destroy(&files);
   return process;
 }
 

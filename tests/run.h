@@ -20,8 +20,9 @@ Ran run_stflow(const std::vector<std::string>& args, const std::vector<std::stri
 /// The same through `sh -c`; "$STFLOW" in the text is the binary.
 Ran run_shell(const std::string& text);
 
-/// Starts stflow with these words, silent, and returns at once with its process.
-pid_t start_stflow(const std::vector<std::string>& args);
+/// Starts stflow with these words, and returns at once with its process; what it writes goes to these files.
+pid_t start_stflow(const std::vector<std::string>& args, const std::vector<std::string>& environment = {},
+                   const std::string& out = "/dev/null", const std::string& err = "/dev/null");
 /// Waits until that process handles `signal` itself, or has ended.
 void wait_until_caught(pid_t process, int signal);
 /// Waits for its end and returns its exit code, or 128 + the signal that ended it.

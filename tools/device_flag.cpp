@@ -23,10 +23,10 @@ void declare_device(Options& o, DeviceFlag& f) {
   o.flag("emulate", &f.emulate, "with --device cuda in a build without CUDA: run the GPU's kernels on the CPU, for tests");
 }
 
-ChosenDevice choose_device(const DeviceFlag& f) {
+ChosenDevice choose_device(const DeviceFlag& f, int local_rank) {
   const std::string& d = f.device;
   if (d == "cpu") return {{}, cpu_text("")};
-  const int64_t number = d == "auto" || d == "cuda" ? 0 : d.starts_with("cuda:") ? parse_integer(d.substr(5)).value_or(-1) : -1;
+  int64_t number = d == "auto" || d == "cuda" ? 0 : d.starts_with("cuda:") ? parse_integer(d.substr(5)).value_or(-1) : -1;
   if (number < 0) fail(Exit::usage, "--device: found '{}', expected auto, cpu, cuda or cuda:N", d);
   Context on_gpu;
   on_gpu.device = Device::cuda;
@@ -34,11 +34,13 @@ ChosenDevice choose_device(const DeviceFlag& f) {
   std::string why;
   const std::vector<CudaDevice> devices = cuda_devices(why);
   if (d == "auto" && devices.empty()) return {{}, cpu_text("auto: " + why)};
+  // Where each rank is shown one GPU only, that is the one.
+  if (!d.starts_with("cuda:") && !devices.empty()) number = local_rank % int64_t(devices.size());
   if (size_t(number) >= devices.size())
     fail(Exit::device, "--device: found {}, expected {}", d,
          devices.empty() ? "cpu: " + why : fmt::format("cuda:0 to cuda:{}, as many as the driver shows", devices.size() - 1));
   cuda_use(int(number));
-  return {on_gpu, fmt::format("cuda:{}{}, {}", number, d == "auto" ? " (auto: the first GPU)" : "", text_of(devices[size_t(number)]))};
+  return {on_gpu, fmt::format("cuda:{}{}, {}", number, d == "auto" ? " (auto)" : "", text_of(devices[size_t(number)]))};
 }
 
 }  // namespace stflow

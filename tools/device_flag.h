@@ -28,6 +28,7 @@ struct ChosenDevice {
 /// auto: the first GPU where this build has CUDA and the driver shows one, else the CPU. Throws Exit::usage for what is no device,
 /// Exit::device for one that is not there or that this build cannot use. A build without CUDA emulates its kernels on the CPU under
 /// --emulate alone: right, and far too slow for more than tests.
-ChosenDevice choose_device(const DeviceFlag& f);
+/// Of several ranks on a host, `local_rank` is this one's number: auto and cuda then mean the GPU of that number.
+ChosenDevice choose_device(const DeviceFlag& f, int local_rank = 0);
 
 }  // namespace stflow

@@ -6,6 +6,7 @@
 
 #include "data/feature_cache.h"
 #include "data/patches.h"
+#include "engine/distributed/plan.h"
 #include "model/encoder.h"
 #include "model/geometry.h"
 #include "tools/signals.h"
@@ -39,6 +40,17 @@ std::vector<float> encode(const Section& section, Encoder& encoder, const PatchS
   return features;
 }
 
+// Every rank gets the features of the section from the one that has them.
+void share(Section& s, int owner, const Context& context, Communicator& ranks) {
+  s.features.resize(size_t(s.size() * s.feature_dim));
+  const Tensor here = view(s.features.data(), {s.size(), s.feature_dim});
+  if (context.device == Device::cpu) return ranks.broadcast(here, owner, "features");
+  const Array there = copy_of(here, Device::cpu, context.device, context.stream);
+  ranks.broadcast(there, owner, "features");
+  ranks.wait();
+  copy(Device::cpu, here.data, context.device, there.tensor().data, here.bytes(), context.stream);
+}
+
 void warn_all(const std::vector<std::string>& warnings) {
   for (const std::string& w : warnings) terminal::warn("{}", w);
 }
@@ -66,7 +78,7 @@ std::string default_encoder() {
        "{}: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", folder);
 }
 
-std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options) {
+std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options, Communicator& ranks) {
   if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); })) {
     for (const Section& s : sections) {
       if (s.features.empty()) fail(Exit::data, "{}: embeddings: none, expected features for every section once one has them", s.sample());
@@ -89,9 +101,14 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   std::vector<Section*> uncached;
   std::vector<std::string> keys;
   int64_t patches = 0;
-  for (Section& s : sections) {
-    const std::string key = FeatureCache::key(s, text, spec);
+  std::vector<int64_t> sizes;
+  for (const Section& s : sections) sizes.push_back(s.size());
+  const std::vector<int> owner = shares_of(sizes, ranks.size());
+  for (size_t i = 0; i < sections.size(); i++) {
+    Section& s = sections[i];
     s.feature_dim = encoder.dim();
+    if (owner[i] != ranks.rank()) continue;
+    const std::string key = FeatureCache::key(s, text, spec);
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
     uncached.push_back(&s), keys.push_back(key), patches += s.size();
   }
@@ -108,6 +125,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
     cache.store(keys[i], s.size(), encoder.dim(), s.features, warnings);
   }
   progress.finish();
+  for (size_t i = 0; ranks.size() > 1 && i < sections.size(); i++) share(sections[i], owner[i], options.context, ranks);
   warn_all(warnings);
   return identity;
 }

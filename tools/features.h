@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "data/panel.h"
 #include "engine/device.h"
+#include "engine/distributed/communicator.h"
 #include "model/slide.h"
 
 namespace stflow {
@@ -27,7 +28,8 @@ std::string default_encoder();
 /// Makes sure that every section has features. If one came with precomputed features all must have; otherwise they come from the
 /// cache or are computed now (with a progress bar; Exit::preempted at a stop signal, if those are caught). Returns the identity of what
 /// made them: "kind" precomputed or encoder, sizes, hashes.
-std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options);
+/// Several `ranks` share the sections that are to be embedded, by their size, and give each other the features.
+std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options, Communicator& ranks);
 
 /// A slide of the section's spots, with counts of the panel where the section has counts.
 Slide make_slide(const Section& section, const Panel& panel, MissingGenes missing);

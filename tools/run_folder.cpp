@@ -111,11 +111,13 @@ void RunFolder::checkpoint(const Fit& fit) {
   for (size_t i = 2; i < all.size(); i++) fs::remove(all[i], error);
 }
 
-void RunFolder::resume(Fit& fit) {
+std::string RunFolder::resume(Fit& fit) {
+  std::string from;
   for (const std::string& path : checkpoints(path_)) {
     try {
       fit.load(path);
       terminal::info("resuming from {}", path);
+      from = path;
       break;
     } catch (const DamagedFile& e) {
       terminal::warn("{}; using the checkpoint before it", e.what());
@@ -124,7 +126,7 @@ void RunFolder::resume(Fit& fit) {
   const int64_t seen = int64_t(fit.stage()) * fit.steps_per_stage() + fit.steps_in_stage();
   std::error_code error;
   const std::string path = file("metrics.jsonl");
-  if (!fs::exists(path, error)) return;
+  if (!fs::exists(path, error)) return from;
   const std::string text = read_text(path);
   std::string kept;
   int64_t steps = 0;
@@ -134,6 +136,7 @@ void RunFolder::resume(Fit& fit) {
     kept += line;
   }
   write_atomic(path, kept);
+  return from;
 }
 
 void RunFolder::clean() {

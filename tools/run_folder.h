@@ -30,7 +30,8 @@ class RunFolder {
   void checkpoint(const Fit& fit);
   /// Continues `fit` from the newest whole checkpoint (a damaged one is named in a warning and left out) and cuts metrics.jsonl
   /// to what that checkpoint has seen. Without a checkpoint the fit starts at its beginning.
-  void resume(Fit& fit);
+  /// Returns the checkpoint's path, "" without one.
+  std::string resume(Fit& fit);
   /// Removes the checkpoints of a finished run.
   void clean();
 

@@ -101,6 +101,7 @@ int columns() {
 void detail::line(Level level, std::string_view text) {
   std::lock_guard guard(state().lock);
   const char* head = level == Level::warning ? "stflow: warning: " : level == Level::error ? "stflow: error: " : "";
+  if (state().settings.mute && level < Level::error) return;
   const std::string safe = level >= Level::warning ? one_line(text) : std::string(text);
   write_log(head + safe);
   if (state().settings.quiet && level <= Level::info) return;

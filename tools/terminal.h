@@ -13,6 +13,7 @@ namespace stflow::terminal {
 
 struct Settings {
   bool quiet = false;          // warnings and errors only
+  bool mute = false;           // errors only, also in the log file: of several ranks one tells
   bool verbose = false;        // detail() lines too
   bool json = false;           // stdout is kept for one JSON object: result() goes to stderr
   std::string log_file;        // every line also goes here, with the time; appended

@@ -15,6 +15,7 @@
 #include "tools/data_flags.h"
 #include "tools/device_flag.h"
 #include "tools/features.h"
+#include "tools/ranks.h"
 #include "tools/report.h"
 #include "tools/run_folder.h"
 #include "tools/signals.h"
@@ -25,7 +26,8 @@ namespace {
 struct TrainFlags {
   DataFlags data;
   DeviceFlag device;
-  std::string genes = "50", preset = "default", save_dir;
+  RankFlags ranks;
+  std::string genes = "50", preset = "default", save_dir, reduce = "auto";
   bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
   int64_t save_every = 50, eval_every = 0;
   std::optional<double> epochs, lr, dropout;
@@ -70,6 +72,11 @@ void declare(Options& o, TrainFlags& f) {
   o.flag("clip", &f.clip, "no negative values in predictions/*.csv");
   o.flag("dry-run", &f.dry_run, "show the plan and stop");
   declare_device(o, f.device);
+  declare_ranks(o, f.ranks);
+  o.flag("reduce", &f.reduce,
+         "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order of "
+         "NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
+      .choices({"auto", "ordered", "fast"});
 }
 
 ModelConfig config_of(const TrainFlags& f) {
@@ -107,7 +114,8 @@ Panel panel_of(const std::string& genes, const Dataset& data) {
 }
 
 // Trains to the end, or to a stop signal: then there is a checkpoint and Stopped is thrown.
-void train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector<Slide>& test) {
+// Of several ranks all stop after the same step, and the one with the run's folder writes.
+void train_loop(Fit& fit, RunFolder* run, const TrainFlags& f, const std::vector<Slide>& test, Communicator& ranks) {
   const int64_t per_stage = fit.steps_per_stage(), all = per_stage * fit.stages();
   const auto g = int64_t(fit.current().genes.size());
   const int64_t eval_steps = f.eval_every * std::max<int64_t>(1, std::llround(double(per_stage) / fit.config().epochs));
@@ -116,9 +124,12 @@ void train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
   for (StepReport r; true;) {
     const int stage = fit.stage();
     if (!fit.step(r)) return;
-    run.metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
+    if (stop_requested()) ranks.ask_to_stop();
+    const int64_t done = stage * per_stage + r.step;
+    const bool stop = ranks.stop_agreed();
+    if (run) run->metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
                            shortest(r.grad_norm), shortest(r.lr)));
-    if (eval_steps > 0 && r.step % eval_steps == 0) {
+    if (run && eval_steps > 0 && r.step % eval_steps == 0) {
       double pearson = 0;
       std::vector<float> all_predictions, truth;
       for (const Slide& s : test) {
@@ -126,15 +137,14 @@ void train_loop(Fit& fit, RunFolder& run, const TrainFlags& f, const std::vector
         all_predictions.insert(all_predictions.end(), p.begin(), p.end()), truth.insert(truth.end(), t.begin(), t.end());
       }
       pearson = score(matrix(all_predictions, g), matrix(truth, g)).mean_pearson;
-      run.metric(
+      run->metric(
           fmt::format(R"({{"stage":{},"epoch":{},"test_pearson":{}}})", stage, r.step / eval_steps * f.eval_every, shortest(pearson)));
     }
-    const int64_t done = stage * per_stage + r.step;
     progress.update(done, fmt::format("{}: loss {:.4f}", stage_name, r.loss));
     if (fit.stage() != stage) stage_name = fit.stage_name();
     // One before the last step too: a run stopped while it is scored does that step again, then scores.
-    if (done < all && (done % f.save_every == 0 || done == all - 1 || stop_requested())) run.checkpoint(fit);
-    check_stop();
+    if (run && done < all && (done % f.save_every == 0 || done == all - 1 || stop)) run->checkpoint(fit);
+    if (stop) throw Stopped{};
   }
 }
 
@@ -203,20 +213,26 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
   terminal::info("run in {}: {}, {} at most", run.path(), terminal::duration(summary["seconds"]), terminal::bytes(peak_rss_bytes()));
 }
 
-}  // namespace
+// What all ranks must have alike before they begin, a line each.
+std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
+  return fmt::format("device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}\ngenes: {}\n{}",
+                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.genes,
+                     to_json(config).dump(0));
+}
 
-int train(const Args& args) {
+void warn_of_idle(const ModelConfig& c, int ranks) {
+  if (c.training.batch < ranks)
+    terminal::warn("{} of {} ranks have nothing to train on: a step has {} {}, expected one for each rank or more; raise --batch-size",
+                   ranks - c.training.batch, ranks, c.training.batch, c.training.batch == 1 ? "item" : "items");
+}
+
+int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
-  TrainFlags f;
-  f.data.options.min_counts = 10;
-  Options o("train", "Trains STFlow on tissue sections and scores it on held-out ones.",
-            "stflow train --data sections/manifest.csv --genes 100");
-  declare(o, f);
-  if (!o.parse(args)) return 0;
-  ModelConfig config = config_of(f);
-  const ChosenDevice device = choose_device(f.device);
-  catch_stop_signals();
-  if (!f.dry_run) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
+  const ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  team.same("configuration", agreement(f, config, device));
+  Communicator& ranks = team.communicator(device.context);
+  const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
+  if (!f.dry_run && team.lead()) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
   if (f.data.path.empty()) f.data.path = shipped("data/samples/her2st");
   Dataset data = open_dataset(f.data.path, f.data.reading());
@@ -228,27 +244,48 @@ int train(const Args& args) {
   const Panel panel = panel_of(f.genes, data);
   for (const Section& section : data.sections)  // a gene that is not there shows before features are computed
     if (section.split() != Split::none) (void)counts_of(section, panel, f.data.missing());
-  const auto encoder = add_features(data.sections, f.data.features(device.context));
+  const auto encoder = add_features(data.sections, f.data.features(device.context), ranks);
   const Slides slides = slides_of(data, panel, f.data.missing());
-  Fit fit(config, panel.genes, slides.train, slides.val, device.context);
+  Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, ordered);
+  team.same("data", fit.data_hash());
   show_plan(data, slides, panel, fit, encoder, device.text);
+  warn_of_idle(config, team.size());
   if (f.dry_run) return 0;
 
-  RunFolder run = f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite);
-  if (f.resume) run.resume(fit);  // refuses other flags or data before anything of the run is replaced
-  write_atomic(
-      run.file("config.json"),
+  std::optional<RunFolder> run;
+  std::string checkpoint;
+  if (team.lead()) run.emplace(f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite));
+  if (run && f.resume) checkpoint = run->resume(fit);  // refuses other flags or data before anything of the run is replaced
+  checkpoint = team.from_lead("checkpoint", checkpoint);
+  if (!run && !checkpoint.empty()) fit.load(checkpoint);
+  team.same("start", fmt::format("stage {}, step {}", fit.stage(), fit.steps_in_stage()));
+  if (run) write_atomic(
+      run->file("config.json"),
       Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
               .dump(2) +
           "\n");
   try {
-    train_loop(fit, run, f, slides.test);
-    finish(fit, run, f, slides, encoder, start);
+    train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
+    if (run) finish(fit, *run, f, slides, encoder, start);
   } catch (const Stopped&) {
-    terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run.path(), run.path());
+    if (run) terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(), run->path());
     return int(Exit::preempted);
   }
   return 0;
+}
+
+}  // namespace
+
+int train(const Args& args) {
+  TrainFlags f;
+  f.data.options.min_counts = 10;
+  Options o("train", "Trains STFlow on tissue sections and scores it on held-out ones.",
+            "stflow train --data sections/manifest.csv --genes 100");
+  declare(o, f);
+  if (!o.parse(args)) return 0;
+  const ModelConfig config = config_of(f);
+  catch_stop_signals();
+  return as_rank(f.ranks, o, [&](Team& team) { return train_as(team, f, config); });
 }
 
 }  // namespace stflow

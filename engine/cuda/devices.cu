@@ -52,6 +52,13 @@ std::vector<std::pair<std::string, std::string>> cuda_versions() {
 }
 
 void cuda_wait() { cuda_check(cudaDeviceSynchronize(), "device"); }
+
+bool cuda_done(void* stream) {
+  const cudaError_t e = cudaStreamQuery(static_cast<cudaStream_t>(stream));
+  if (e == cudaErrorNotReady) return false;
+  cuda_check(e, "device");
+  return true;
+}
 #else
 std::vector<CudaDevice> cuda_devices(std::string& why_none) {
   why_none = "this build has no CUDA; `make CUDA=1` builds it in";
@@ -60,6 +67,7 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none) {
 void cuda_use(int) {}
 std::vector<std::pair<std::string, std::string>> cuda_versions() { return {}; }
 void cuda_wait() {}
+bool cuda_done(void*) { return true; }
 #endif
 
 }  // namespace stflow

@@ -21,5 +21,7 @@ void cuda_use(int number);
 std::vector<std::pair<std::string, std::string>> cuda_versions();
 /// Waits until all work of the current device is done; throws Exit::device for what went wrong in it.
 void cuda_wait();
+/// Whether all work of a stream is done, without waiting. Throws Exit::device for what went wrong in it.
+bool cuda_done(void* stream);
 
 }  // namespace stflow

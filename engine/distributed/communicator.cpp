@@ -1,0 +1,49 @@
+#include "engine/distributed/communicator.h"
+
+#include "engine/storage.h"
+
+namespace stflow {
+
+void Communicator::begin(const char* op, const Tensor& t, int root, const char* site) {
+  if (size_ == 1) return;
+  number_++;
+  what_ = fmt::format("{} of {} {} for {}{}", op, t.size(), name_of(t.type), site, step_ > 0 ? fmt::format(", step {}", step_) : "");
+  if (root >= 0) what_ += fmt::format(", from rank {}", root);
+  if (store_->failed()) explain("");
+  store_->mark(number_, what_);
+  compare();
+}
+
+void Communicator::all_gather(const Tensor& mine, const Tensor& all, const char* site) {
+  check(all.size() == mine.size() * size_ && all.type == mine.type, "all_gather for {}: {} of {}", site, mine.size(), all.size());
+  begin("all_gather", mine, -1, site);
+  gather(mine, all);
+}
+
+void Communicator::all_reduce_sum(const Tensor& t, const char* site) {
+  begin("all_reduce", t, -1, site);
+  reduce(t);
+}
+
+void Communicator::broadcast(const Tensor& t, int root, const char* site) {
+  check(root >= 0 && root < size_, "broadcast for {}: from rank {} of {}", site, root, size_);
+  begin("broadcast", t, root, site);
+  spread(t, root);
+}
+
+std::string Communicator::here() const { return fmt::format("rank {} in collective {}: {}", rank_, number_, what_); }
+
+void Communicator::explain(const std::string& what) {
+  // The store knows who died a moment after the connections do; who did not come it has to be asked.
+  constexpr double kNews = 2, kAnswer = 5;
+  auto fault = store_->wait_for_fault(kNews);
+  if (!fault) fault = store_->who_is_late(number_, kAnswer);
+  if (fault) throw Error(fault->code, fmt::format("{}; {}", fault->text, here()));
+  fail(Exit::peer, "{}: {}, and no rank is known to be lost", here(), what);
+}
+
+void Alone::gather(const Tensor& mine, const Tensor& all) {
+  if (mine.data != all.data) copy(Device::cpu, all.data, Device::cpu, mine.data, mine.bytes());
+}
+
+}  // namespace stflow

@@ -1,0 +1,73 @@
+// What ranks do together. One interface and three back ends: one rank alone, Gloo for CPU ranks, NCCL for GPUs.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "engine/distributed/client.h"
+#include "engine/tensor.h"
+
+namespace stflow {
+
+/// All ranks call the same collectives in the same order with the same sizes and names; what differs is refused with both sides' view.
+/// A rank that dies, ends, fails or does not come makes the collective of every other rank throw Exit::peer naming it.
+/// Tensors are in the memory of the back end's device, and of its stream: results are there for what is put into the stream later.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  [[nodiscard]] int rank() const { return rank_; }
+  [[nodiscard]] int size() const { return size_; }
+
+  /// all (size() x mine.size()) becomes every rank's `mine`, in the order of ranks. `site` is what messages call it: "gradients".
+  void all_gather(const Tensor& mine, const Tensor& all, const char* site);
+  /// t becomes the sum over the ranks, in the back end's own order: the same bits from run to run at one number of ranks.
+  void all_reduce_sum(const Tensor& t, const char* site);
+  /// t becomes rank `root`'s.
+  void broadcast(const Tensor& t, int root, const char* site);
+  /// Before the host waits for the device: waits for the collectives as long as no rank is lost. Throws as they do.
+  virtual void wait() {}
+  /// This rank fails: nothing that it has begun will be finished.
+  virtual void abandon() {}
+
+  /// A rank that wants to stop says so; its next collective tells all, so that stop_agreed() turns true on every rank at once.
+  void ask_to_stop() { asked_ = true; }
+  [[nodiscard]] bool stop_agreed() const { return size_ == 1 ? asked_ : agreed_; }
+  /// For messages: the optimiser step that the next collectives belong to.
+  void set_step(int64_t step) { step_ = step; }
+
+ protected:
+  Communicator(int rank, int size, StoreClient* store) : rank_(rank), size_(size), store_(store) {}
+  virtual void gather(const Tensor& mine, const Tensor& all) = 0;
+  virtual void reduce(const Tensor& t) = 0;
+  virtual void spread(const Tensor& t, int root) = 0;
+  /// Before each: what this rank has come to is compared with the others, and the wish to stop travels.
+  virtual void compare() {}
+
+  /// Throws who is to blame for a collective that failed, or that no one seems to be; `what` says how it showed.
+  [[noreturn]] void explain(const std::string& what);
+  [[nodiscard]] std::string here() const;  // "rank 1 in collective 7: ..."
+
+  const int rank_, size_;
+  StoreClient* const store_;
+  uint64_t number_ = 0;
+  std::string what_;  // of the collective that is being done
+  int64_t step_ = 0;
+  bool asked_ = false, agreed_ = false;
+
+ private:
+  void begin(const char* op, const Tensor& t, int root, const char* site);
+};
+
+/// One rank by itself: each collective is the identity.
+class Alone final : public Communicator {
+ public:
+  Alone() : Communicator(0, 1, nullptr) {}
+
+ private:
+  void gather(const Tensor& mine, const Tensor& all) override;
+  void reduce(const Tensor&) override {}
+  void spread(const Tensor&, int) override {}
+};
+
+}  // namespace stflow

@@ -1,0 +1,50 @@
+#include "tools/ranks.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "engine/threads.h"
+#include "tools/terminal.h"
+
+namespace stflow {
+namespace {
+
+// The main thread is in a long computation, or waits for a rank that is gone: it is not asked. Files are whole at any moment.
+void end_process(const Fault& f) {
+  terminal::error(f.text);
+  _exit(int(f.code));
+}
+
+}  // namespace
+
+void declare_ranks(Options& o, RankFlags& f) {
+  o.section("Several processes");
+  o.flag("init-timeout", &f.init_timeout, "seconds for all ranks to start and agree").range(0.1, 1e6);
+  o.flag("collective-timeout", &f.collective_timeout, "seconds that ranks wait for one that does not come").range(0.1, 1e6);
+}
+
+int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)>& command) {
+  const Place place = find_place();
+  if (place.size > 1) {
+    if (!o.given("threads")) set_thread_count(std::max(1, thread_count() / place.local_size));
+    if (place.rank > 0) {
+      terminal::Settings s = terminal::settings();
+      s.quiet = s.mute = true;
+      terminal::configure(s);
+    }
+  }
+  Team team(place, {f.init_timeout, f.collective_timeout, end_process});
+  try {
+    return command(team);
+  } catch (const Error& e) {
+    team.leave(e);
+    if (team.size() == 1 || e.code() == Exit::peer) throw;
+    throw Error(e.code(), fmt::format("rank {}: {}", team.rank(), e.what()));
+  } catch (const std::exception& e) {
+    team.leave(Error(Exit::internal, e.what()));
+    throw;
+  }
+}
+
+}  // namespace stflow

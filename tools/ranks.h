@@ -1,0 +1,23 @@
+// A command as one of several processes.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "engine/distributed/team.h"
+#include "tools/options.h"
+
+namespace stflow {
+
+struct RankFlags {
+  double init_timeout = 60, collective_timeout = 300;
+};
+
+/// Declares --init-timeout and --collective-timeout.
+void declare_ranks(Options& o, RankFlags& f);
+
+/// Finds the other ranks of the job, if the environment says that there are any (engine/distributed/place.h), runs `command`, and parts
+/// from them. Only rank 0 speaks; errors name their rank. The cores of a host are divided among its ranks unless --threads is given.
+/// An error of `command` is told to the other ranks, which end with 76; an error of theirs ends this one.
+int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)>& command);
+
+}  // namespace stflow

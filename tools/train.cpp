@@ -74,7 +74,8 @@ void declare(Options& o, TrainFlags& f) {
   declare_device(o, f.device);
   declare_ranks(o, f.ranks);
   o.flag("reduce", &f.reduce,
-         "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order of "
+         "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order "
+         "of "
          "NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
       .choices({"auto", "ordered", "fast"});
 }
@@ -127,8 +128,9 @@ void train_loop(Fit& fit, RunFolder* run, const TrainFlags& f, const std::vector
     if (stop_requested()) ranks.ask_to_stop();
     const int64_t done = stage * per_stage + r.step;
     const bool stop = ranks.stop_agreed();
-    if (run) run->metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
-                           shortest(r.grad_norm), shortest(r.lr)));
+    if (run)
+      run->metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
+                              shortest(r.grad_norm), shortest(r.lr)));
     if (run && eval_steps > 0 && r.step % eval_steps == 0) {
       double pearson = 0;
       std::vector<float> all_predictions, truth;
@@ -216,8 +218,8 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
 // What all ranks must have alike before they begin, a line each.
 std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
   return fmt::format("device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}\ngenes: {}\n{}",
-                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.genes,
-                     to_json(config).dump(0));
+                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce,
+                     f.genes, to_json(config).dump(0));
 }
 
 void warn_of_idle(const ModelConfig& c, int ranks) {
@@ -226,12 +228,27 @@ void warn_of_idle(const ModelConfig& c, int ranks) {
                    ranks - c.training.batch, ranks, c.training.batch, c.training.batch == 1 ? "item" : "items");
 }
 
+// A launcher started this job again: it goes on with what the failed start left in the run's folder, whatever --resume says. True when
+// that start had got to its end, and nothing is left to do.
+bool continues(Team& team, TrainFlags& f) {
+  if (team.place().restart == 0 || f.dry_run) return false;
+  using Left = RunFolder::Left;
+  const Left found = team.lead() ? RunFolder::left_in(f.save_dir) : Left::nothing;
+  const bool finished = found == Left::finished && !f.overwrite && !f.save_dir.empty();
+  const std::string left = team.from_lead("run", finished ? "finished" : found == Left::unfinished ? "unfinished" : "nothing");
+  if (left == "unfinished") f.resume = true;
+  if (left == "finished") terminal::info("{}: the run is finished", f.save_dir);
+  if (finished && terminal::settings().json) print_json(JsonOut::parse(read_text(f.save_dir + "/summary.json")));
+  return left == "finished";
+}
+
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   const ChosenDevice device = choose_device(f.device, team.place().local_rank);
   team.same("configuration", agreement(f, config, device));
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
+  if (continues(team, f)) return 0;
   if (!f.dry_run && team.lead()) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
   if (f.data.path.empty()) f.data.path = shipped("data/samples/her2st");
@@ -259,11 +276,12 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   checkpoint = team.from_lead("checkpoint", checkpoint);
   if (!run && !checkpoint.empty()) fit.load(checkpoint);
   team.same("start", fmt::format("stage {}, step {}", fit.stage(), fit.steps_in_stage()));
-  if (run) write_atomic(
-      run->file("config.json"),
-      Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
-              .dump(2) +
-          "\n");
+  if (run)
+    write_atomic(
+        run->file("config.json"),
+        Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
+                .dump(2) +
+            "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
     if (run) finish(fit, *run, f, slides, encoder, start);

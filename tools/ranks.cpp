@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/threads.h"
+#include "tools/signals.h"
 #include "tools/terminal.h"
 
 namespace stflow {
@@ -26,6 +27,7 @@ void declare_ranks(Options& o, RankFlags& f) {
 
 int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)>& command) {
   const Place place = find_place();
+  if (!place.launcher.empty()) expect_stop_twice();
   if (place.size > 1) {
     if (!o.given("threads")) set_thread_count(std::max(1, thread_count() / place.local_size));
     if (place.rank > 0) {

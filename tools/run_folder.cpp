@@ -69,6 +69,14 @@ void RunFolder::check_place(const std::string& given, bool resume, bool overwrit
   fs::remove(trial, error);
 }
 
+RunFolder::Left RunFolder::left_in(const std::string& given) {
+  if (given.empty() && last_number() == 0) return Left::nothing;
+  const std::string path = place_of(given, true);
+  std::error_code error;
+  if (fs::exists(path + "/model.safetensors", error)) return Left::finished;
+  return fs::exists(path + "/checkpoints", error) ? Left::unfinished : Left::nothing;
+}
+
 RunFolder RunFolder::create(std::string path, bool overwrite) {
   check_place(path, false, overwrite);
   path = place_of(path, false);

@@ -11,6 +11,9 @@ class RunFolder {
  public:
   /// Throws what create() or open() would throw, changing nothing: before there is work to lose.
   static void check_place(const std::string& path, bool resume, bool overwrite);
+  /// What a start that follows a failed one finds in `path` ("" is the last in runs/).
+  enum class Left { nothing, unfinished, finished };
+  static Left left_in(const std::string& path);
   /// A new run in `path`, which must not hold one (Exit::create) unless `overwrite`; "" takes the next free number in runs/.
   static RunFolder create(std::string path, bool overwrite);
   /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none, Exit::create if it is finished.

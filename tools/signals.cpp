@@ -4,16 +4,23 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <initializer_list>
 
 namespace stflow {
 namespace {
 
-std::atomic<bool> stop{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may touch it");
+std::atomic<int64_t> first{0}, same_for{0};  // nanoseconds: when the first signal came, 0 before; how long another means the same
+static_assert(std::atomic<int64_t>::is_always_lock_free, "a signal handler may touch it");
 
 void on_signal(int number) {
-  if (stop.exchange(true)) _exit(128 + number);
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  const int64_t now = int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+  int64_t before = 0;
+  if (first.compare_exchange_strong(before, now) || now - before < same_for) return;
+  _exit(128 + number);
 }
 
 }  // namespace
@@ -30,12 +37,14 @@ void catch_stop_signals() {
   for (int number : {SIGINT, SIGTERM, SIGUSR1}) sigaction(number, &action, nullptr);
 }
 
-bool stop_requested() { return stop.load(std::memory_order_relaxed); }
+bool stop_requested() { return first.load(std::memory_order_relaxed) != 0; }
+
+void expect_stop_twice() { same_for = 2'000'000'000; }
 
 void check_stop() {
   if (stop_requested()) throw Stopped{};
 }
 
-void clear_stop_request() { stop = false; }
+void clear_stop_request() { first = 0; }
 
 }  // namespace stflow

@@ -10,6 +10,9 @@ void ignore_write_signals();
 /// For commands that look at stop_requested() at least once a step; the others keep the default, to end.
 void catch_stop_signals();
 bool stop_requested();
+/// Under a launcher: it hands on a signal that a scheduler sent to every process of the job, so that one request comes twice. A second
+/// signal within two seconds of the first is taken for the same.
+void expect_stop_twice();
 /// Thrown by check_stop(): what is running ends, and what it had finished stays.
 struct Stopped {};
 /// Between two small units of work: throws Stopped once a signal has come.

@@ -228,12 +228,27 @@ void warn_of_idle(const ModelConfig& c, int ranks) {
                    ranks - c.training.batch, ranks, c.training.batch, c.training.batch == 1 ? "item" : "items");
 }
 
+// A launcher started this job again: it goes on with what the failed start left in the run's folder, whatever --resume says. True when
+// that start had got to its end, and nothing is left to do.
+bool continues(Team& team, TrainFlags& f) {
+  if (team.place().restart == 0 || f.dry_run) return false;
+  using Left = RunFolder::Left;
+  const Left found = team.lead() ? RunFolder::left_in(f.save_dir) : Left::nothing;
+  const bool finished = found == Left::finished && !f.overwrite && !f.save_dir.empty();
+  const std::string left = team.from_lead("run", finished ? "finished" : found == Left::unfinished ? "unfinished" : "nothing");
+  if (left == "unfinished") f.resume = true;
+  if (left == "finished") terminal::info("{}: the run is finished", f.save_dir);
+  if (finished && terminal::settings().json) print_json(JsonOut::parse(read_text(f.save_dir + "/summary.json")));
+  return left == "finished";
+}
+
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   const ChosenDevice device = choose_device(f.device, team.place().local_rank);
   team.same("configuration", agreement(f, config, device));
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
+  if (continues(team, f)) return 0;
   if (!f.dry_run && team.lead()) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
   if (f.data.path.empty()) f.data.path = shipped("data/samples/her2st");

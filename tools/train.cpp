@@ -7,6 +7,7 @@
 #include "data/feature_cache.h"
 #include "engine/device.h"
 #include "engine/file.h"
+#include "engine/hash.h"
 #include "engine/text.h"
 #include "engine/threads.h"
 #include "engine/version.h"
@@ -74,7 +75,8 @@ void declare(Options& o, TrainFlags& f) {
   declare_device(o, f.device);
   declare_ranks(o, f.ranks);
   o.flag("reduce", &f.reduce,
-         "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order of "
+         "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order "
+         "of "
          "NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
       .choices({"auto", "ordered", "fast"});
 }
@@ -127,8 +129,9 @@ void train_loop(Fit& fit, RunFolder* run, const TrainFlags& f, const std::vector
     if (stop_requested()) ranks.ask_to_stop();
     const int64_t done = stage * per_stage + r.step;
     const bool stop = ranks.stop_agreed();
-    if (run) run->metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
-                           shortest(r.grad_norm), shortest(r.lr)));
+    if (run)
+      run->metric(fmt::format(R"({{"stage":{},"step":{},"loss":{},"grad_norm":{},"lr":{}}})", stage, r.step, shortest(r.loss),
+                              shortest(r.grad_norm), shortest(r.lr)));
     if (run && eval_steps > 0 && r.step % eval_steps == 0) {
       double pearson = 0;
       std::vector<float> all_predictions, truth;
@@ -216,8 +219,19 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
 // What all ranks must have alike before they begin, a line each.
 std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
   return fmt::format("device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}\ngenes: {}\n{}",
-                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.genes,
-                     to_json(config).dump(0));
+                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce,
+                     f.genes, to_json(config).dump(0));
+}
+
+// The sections as read, a line each: before ranks exchange features.
+std::string sections_text(const Dataset& data) {
+  std::string text;
+  for (const Section& s : data.sections) {
+    const auto bytes = [](const auto& v) { return std::string_view(reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]); };
+    text += fmt::format("{}: {}, {} spots of {} genes, counts {:.12}, features {:.12}\n", s.sample(), name_of(s.split()), s.size(),
+                        s.genes.size(), sha256(bytes(s.counts)), sha256(bytes(s.features)));
+  }
+  return text;
 }
 
 void warn_of_idle(const ModelConfig& c, int ranks) {
@@ -244,7 +258,9 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const Panel panel = panel_of(f.genes, data);
   for (const Section& section : data.sections)  // a gene that is not there shows before features are computed
     if (section.split() != Split::none) (void)counts_of(section, panel, f.data.missing());
+  if (team.size() > 1) team.same("data", sections_text(data));
   const auto encoder = add_features(data.sections, f.data.features(device.context), ranks);
+  team.same("features", Json(encoder).dump(0));
   const Slides slides = slides_of(data, panel, f.data.missing());
   Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, ordered);
   team.same("data", fit.data_hash());
@@ -259,11 +275,12 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   checkpoint = team.from_lead("checkpoint", checkpoint);
   if (!run && !checkpoint.empty()) fit.load(checkpoint);
   team.same("start", fmt::format("stage {}, step {}", fit.stage(), fit.steps_in_stage()));
-  if (run) write_atomic(
-      run->file("config.json"),
-      Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
-              .dump(2) +
-          "\n");
+  if (run)
+    write_atomic(
+        run->file("config.json"),
+        Json{{"version", kVersion}, {"model", to_json(fit.config())}, {"data", f.data.path}, {"genes", panel.genes}, {"encoder", encoder}}
+                .dump(2) +
+            "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
     if (run) finish(fit, *run, f, slides, encoder, start);

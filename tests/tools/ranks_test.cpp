@@ -223,10 +223,14 @@ TEST_CASE("predict: ranks share the sections and give the files and the JSON of 
 namespace {
 
 Words on_gpu(const test::TinyRun& data, const std::string& run, const Words& more = {}) {
-  Words w = data.words(run, {"--batch-size", "3", "--epochs", "3", "--members", "1", "--threads", "1", "--device", "cuda", "--emulate"});
+  Words w = data.words(
+      run, {"--batch-size", "3", "--epochs", "2", "--samples", "1", "--members", "1", "--threads", "1", "--device", "cuda", "--emulate"});
   w.insert(w.end(), more.begin(), more.end());
   return w;
 }
+
+// The encoder is not what is tested: its features are there.
+void embed(const test::TinyRun& data) { REQUIRE(test::run_stflow(run_of(data, "embedded", {"--epochs", "1"})).code == 0); }
 
 Words with_stub(const std::string& trouble = "") {
   return {"STFLOW_NCCL=" + (fs::read_symlink("/proc/self/exe").parent_path() / "libnccl_stub.so").string(), "STFLOW_STUB_NCCL=" + trouble};
@@ -237,6 +241,7 @@ Words with_stub(const std::string& trouble = "") {
 TEST_CASE("slow: ranks: NCCL's code path gives one rank's bytes in order, its own the same from run to run") {
   if (!cuda_is_emulated()) return;
   const test::TinyRun data;
+  embed(data);
   REQUIRE(test::run_stflow(on_gpu(data, "one")).code == 0);
   const auto want = test::results(data.path("one"));
   for (int size : {2, 4}) {
@@ -255,20 +260,21 @@ TEST_CASE("slow: ranks: NCCL's code path gives one rank's bytes in order, its ow
 TEST_CASE("slow: ranks: a hang, an error and a death under NCCL end every rank, and the communicator is aborted") {
   if (!cuda_is_emulated()) return;
   const test::TinyRun data;
+  embed(data);
   struct Case {
-    std::string trouble;
+    std::string trouble, timeout;
     int killed;
     std::string line;
   };
   int number = 0;
-  for (const Case& c : std::vector<Case>{{"hang 1 9", -1, "no end after the time of --collective-timeout"},
-                                         {"fail 1 9", -1, " failed: rank 1 in collective "},
-                                         {"", 1, " died"}}) {
+  for (const Case& c : std::vector<Case>{{"hang 1 9", "2", -1, "no end after the time of --collective-timeout"},
+                                         {"fail 1 9", "30", -1, " failed: rank 1 in collective "},
+                                         {"", "30", 1, " died"}}) {
     const std::string run = "trouble" + std::to_string(number++);
     test::Ranks ranks(
         2,
         [&](int) {
-          return on_gpu(data, run, {"--epochs", "100000", "--save-every", "1", "--collective-timeout", "3"});
+          return on_gpu(data, run, {"--epochs", "100000", "--save-every", "1", "--collective-timeout", c.timeout});
         },
         [&](int) { return with_stub(c.trouble); });
     const std::string name = name_of(ranks, 1);

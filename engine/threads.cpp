@@ -9,16 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include "engine/cores.h"
+
 namespace stflow {
 namespace {
-
-int available_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  unsigned n = std::thread::hardware_concurrency();
-  return n ? int(n) : 1;
-}
 
 void relax() {
 #if defined(__x86_64__)
@@ -118,6 +112,14 @@ Pool& the_pool() {
 }
 
 }  // namespace
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  unsigned n = std::thread::hardware_concurrency();
+  return n ? int(n) : 1;
+}
 
 int thread_count() {
   std::lock_guard lock(pool_mutex);

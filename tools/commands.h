@@ -7,6 +7,7 @@ namespace stflow {
 /// Returns the exit code, or throws Error.
 int bench(const Args& args);
 int doctor(const Args& args);
+int launch(const Args& args);
 int pretrain(const Args& args);
 int predict(const Args& args);
 int train(const Args& args);

@@ -22,6 +22,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "train STFlow on tissue sections and score it on held-out ones", train},
     {"predict", "predict expression for further sections with a trained model", predict},
+    {"launch", "start train in several processes that work together, on one host or several", launch},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
     {"bench", "time the operators, a training step and sampling on this machine", bench},

@@ -55,6 +55,11 @@ Flag& Flag::optional() {
   optional_ = true;
   return *this;
 }
+Flag& Flag::rest() {
+  check(std::holds_alternative<std::vector<std::string>*>(target_), "options: the rest of the words needs a vector");
+  rest_ = true;
+  return *this;
+}
 
 bool Flag::store(const std::string& text) {
   const auto in_range = [&](double v) { return (!low_ || v >= *low_) && (!high_ || v <= *high_); };
@@ -137,6 +142,30 @@ Flag* Options::find(std::string_view name) {
   for (auto& f : flags_)
     if (f.name_ == name) return &f;
   return nullptr;
+}
+
+Flag* Options::find_rest() {
+  for (auto& f : flags_)
+    if (f.rest_) return &f;
+  return nullptr;
+}
+
+// Moves the words from the first that is neither a flag nor a flag's value, or from behind "--", into the argument that takes the rest.
+Args Options::take_rest(const Args& args) {
+  Flag* rest = find_rest();
+  if (!rest) return args;
+  size_t end = 0;
+  for (; end < args.size() && args[end].size() >= 2 && args[end][0] == '-' && args[end] != "--"; end++) {
+    std::string name = args[end].substr(std::min<size_t>(2, args[end].size()));
+    std::replace(name.begin(), name.end(), '_', '-');
+    const Flag* f = args[end].starts_with("--") ? find(name) : nullptr;  // none for --name=value
+    if (f && !f->is_bool()) end++;
+  }
+  if (end >= args.size()) return args;
+  const size_t begin = end + (args[end] == "--");
+  std::get<std::vector<std::string>*>(rest->target_)->assign(args.begin() + std::ptrdiff_t(begin), args.end());
+  if (begin < args.size()) rest->source_ = "command line";
+  return {args.begin(), args.begin() + std::ptrdiff_t(end)};
 }
 
 bool Options::given(std::string_view name) const {
@@ -247,7 +276,8 @@ std::vector<Options::Word> Options::read_words(const Args& args) {
   return words;
 }
 
-bool Options::parse(const Args& args) {
+bool Options::parse(const Args& all) {
+  const Args args = take_rest(all);
   for (auto& arg : args) {  // help is given whatever else is wrong
     if (arg == "--") break;
     if (arg != "--help" && arg != "-h") continue;
@@ -257,7 +287,7 @@ bool Options::parse(const Args& args) {
   const auto words = read_words(args);
   for (auto& w : words)
     if (w.flag->name_ == "config") set(*w.flag, w.value, w.shown, "command line");
-  if (const char* path = std::getenv("STFLOW_CONFIG"); path && *path && config_.empty()) config_ = path;
+  if (const char* path = std::getenv("STFLOW_CONFIG"); path && *path && config_.empty() && !find_rest()) config_ = path;
   if (!config_.empty()) set_from_config(config_);
   set_from_environment();
   for (auto& w : words) set(*w.flag, w.value, w.shown, "command line");

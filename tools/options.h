@@ -48,6 +48,9 @@ class Flag {
   Flag& letter(char c);
   /// Arguments only: may be left out.
   Flag& optional();
+  /// The only argument, a vector: takes this word and all behind it as they are, flags of another command among them. A --config
+  /// file of the environment is that command's, too.
+  Flag& rest();
 
  private:
   friend class Options;
@@ -57,7 +60,7 @@ class Flag {
   std::vector<std::string> choices_;
   std::optional<double> low_, high_;
   char letter_ = 0;
-  bool is_argument_ = false, optional_ = false, appending_ = false;
+  bool is_argument_ = false, optional_ = false, rest_ = false, appending_ = false;
 
   [[nodiscard]] bool is_bool() const { return std::holds_alternative<bool*>(target_); }
   [[nodiscard]] std::string expectation() const;  // "a whole number from 1 to 1000000"
@@ -88,6 +91,8 @@ class Options {
 
   /// True when the flag was set by the command line, the environment or the configuration file.
   [[nodiscard]] bool given(std::string_view name) const;
+  /// --threads as given: 0 is all that this process may use.
+  [[nodiscard]] int threads() const { return threads_; }
   /// All flags with their values, as a configuration file; each line ends with where the value comes from.
   [[nodiscard]] std::string config_text() const;
   [[nodiscard]] std::string help_text() const;
@@ -103,7 +108,9 @@ class Options {
   void set_from_config(const std::string& path);
   void set_from_environment();
   std::vector<Word> read_words(const Args& args);
+  Args take_rest(const Args& args);
   Flag* find(std::string_view name);
+  Flag* find_rest();
   [[noreturn]] void unknown(std::string_view found, const std::string& shown) const;
 
   std::string command_, summary_, example_, section_;

@@ -84,12 +84,13 @@ std::string Options::help_text() const {
   std::string usage = "usage: stflow " + command_;
   std::vector<std::string> sections;
   for (auto& f : flags_) {
-    if (f.is_argument_) usage += f.optional_ ? " [" + f.value_name() + "]" : " " + f.value_name();
+    if (f.rest_) usage += " [flags] [--] " + f.value_name() + " ...";
+    else if (f.is_argument_) usage += f.optional_ ? " [" + f.value_name() + "]" : " " + f.value_name();
     else if (std::find(sections.begin(), sections.end(), f.section_) == sections.end()) sections.push_back(f.section_);
   }
   std::rotate(sections.begin(), sections.begin() + 1, sections.end());  // the common flags come last
   const size_t width = size_t(std::min(terminal::columns(), 120)), indent = 30;
-  std::string out = wrapped(summary_, 0, width) + "\n\n" + usage + " [flags]\n";
+  std::string out = wrapped(summary_, 0, width) + "\n\n" + usage + (usage.find("[flags]") == std::string::npos ? " [flags]\n" : "\n");
   const auto entry = [&](const std::string& left, const std::string& right) {
     out += "  " + left;
     out += left.size() + 4 > indent ? "\n" + std::string(indent, ' ') : std::string(indent - 2 - left.size(), ' ');

@@ -139,9 +139,8 @@ Place from_mpi(const Variables& v, const Family& f, int parent) {
   if (p.local_size == p.size) p.master = "127.0.0.1";
   read_master(v, p);
   if (p.master.empty())
-    fail(Exit::usage,
-         "MASTER_ADDR: not set, expected the host of rank 0, for {} starts {} ranks on several hosts; pass -x MASTER_ADDR=HOST", p.launcher,
-         p.size);
+    fail(Exit::usage, "MASTER_ADDR: not set, expected the host of rank 0, for {} runs {} ranks on several hosts; pass {}", f.name, p.size,
+         f.pass);
   // Several hosts may name one job in different ways.
   if (p.local_size < p.size && !job && !v.has("MASTER_PORT"))
     fail(Exit::usage, "MASTER_PORT: not set, expected a free port of {}, for {} gives its job no number", p.master, p.launcher);

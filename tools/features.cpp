@@ -75,6 +75,7 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
   std::vector<std::string> warnings;
   std::vector<PatchJob> jobs;
   int64_t patches = 0;
+  size_t own = 0;
   std::vector<int64_t> sizes;
   for (const Section& s : sections) sizes.push_back(s.size());
   const std::vector<int> owner = shares_of(sizes, ranks.size());
@@ -82,6 +83,7 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
     Section& s = sections[i];
     s.feature_dim = encoder.dim();
     if (owner[i] != ranks.rank()) continue;
+    own++;
     const std::string key = FeatureCache::key(s, text, spec);
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
     s.features.resize(size_t(s.size() * s.feature_dim));
@@ -90,10 +92,10 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
         s, spec, [&s](int64_t row, const float* x) { std::copy_n(x, s.feature_dim, s.features.begin() + row * s.feature_dim); },
         [&s, &cache, &warnings, key] { cache.store(key, s.size(), s.feature_dim, s.features, warnings); }));
   }
-  if (jobs.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
+  if (jobs.empty()) terminal::info("features: {} sections from the cache ({})", own, options.cache);
   else
     terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
-                   sections.size() - jobs.size(), sections.size());
+                   own - jobs.size(), own);
   terminal::Progress progress("features", patches);
   embed_patches(encoder, jobs, progress);
   progress.finish();

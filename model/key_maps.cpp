@@ -281,8 +281,8 @@ void settle(Weights& w, const Style& style, const std::map<std::string, std::str
     if (!has(key))
       fail(Exit::data,
            "{}: {}: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
-           "convert --preset){}",
-           w.path(), key, key == "num_heads" ? " or --heads N" : "");
+           "convert --preset)",
+           w.path(), key);
 }
 
 bool is_canonical(const Weights& file) { return file.metadata().contains("canonical"); }

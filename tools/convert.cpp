@@ -23,13 +23,15 @@ void check_half(const Weights& w, const StoredTensor& t) {
     convert(t, i, end, Stored::f32, piece.data(), w.path());
     for (int64_t k = 0; k < end - i; k++)
       if (const float x = piece[size_t(k)]; std::isfinite(x) && std::fabs(x) >= 65520.0f)
-        fail(Exit::data, "{}: tensor {}: element {} is {}, expected at most 65504 for f16: choose bf16", w.path(), shown(t.name, 160), i + k, x);
+        fail(Exit::data, "{}: tensor {}: element {} is {}, expected at most 65504 for f16: choose bf16", w.path(), shown(t.name, 160),
+             i + k, x);
   }
 }
 
 Stored target_of(const Weights& w, const StoredTensor& t, const std::string& dtype) {
   if (t.type == Stored::f8_e4m3 || t.type == Stored::f8_e5m2)
-    fail(Exit::data, "{}: tensor {}: numbers of type {}, expected floats of at least 16 bits", w.path(), shown(t.name, 160), name_of(t.type));
+    fail(Exit::data, "{}: tensor {}: numbers of type {}, expected floats of at least 16 bits", w.path(), shown(t.name, 160),
+         name_of(t.type));
   if (!is_float(t.type) || dtype == "keep") return t.type;
   if (dtype == "f16" && t.type != Stored::f16) check_half(w, t);
   return dtype == "f32" ? Stored::f32 : dtype == "f16" ? Stored::f16 : Stored::bf16;

@@ -26,7 +26,11 @@ int inspect(const Args& args) {
     types[name_of(t.type)] += t.size;
     if (is_float(t.type)) parameters += t.size;
   }
-  JsonOut json{{"file", w.path()}, {"container", w.container()}, {"bytes", w.file_bytes()}, {"tensors", w.tensors().size()}, {"parameters", parameters}};
+  JsonOut json{{"file", w.path()},
+               {"container", w.container()},
+               {"bytes", w.file_bytes()},
+               {"tensors", w.tensors().size()},
+               {"parameters", parameters}};
   json["elements"] = types;
   if (hash) json["sha256"] = w.sha256();
   json["metadata"] = w.metadata();
@@ -35,8 +39,8 @@ int inspect(const Args& args) {
     for (const StoredTensor& t : w.tensors()) json["tensor"][t.name] = {{"dtype", name_of(t.type)}, {"shape", t.shape}};
   if (terminal::settings().json) return print_json(json), 0;
 
-  std::string text = fmt::format("{}\n  container   {}, {} bytes\n  tensors     {}, {} parameters\n", w.path(), w.container(), w.file_bytes(),
-                                 w.tensors().size(), parameters);
+  std::string text = fmt::format("{}\n  container   {}, {} bytes\n  tensors     {}, {} parameters\n", w.path(), w.container(),
+                                 w.file_bytes(), w.tensors().size(), parameters);
   std::string elements;
   for (const auto& [type, n] : types) elements += fmt::format("{}{} {}", elements.empty() ? "" : ", ", n, type);
   text += fmt::format("  elements    {}\n", elements);

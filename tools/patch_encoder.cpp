@@ -78,7 +78,7 @@ struct PatchEncoder::Source {
 PatchEncoder::PatchEncoder(const EncoderFlags& f) : PatchEncoder(f, Source::open(f)) {}
 
 PatchEncoder::PatchEncoder(const EncoderFlags& f, const Source& source)
-    : path_(source.weights.path()), encoder_(source.weights, f.context) {
+    : path_(source.weights.path()), encoder_(source.weights, f.context, f.batch) {
   const int size = encoder_.size();
   spec_ = {f.microns > 0 ? f.microns : encoder_.microns(), size};
   if (source.preset) {

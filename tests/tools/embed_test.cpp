@@ -82,9 +82,9 @@ TEST_CASE("embed: what it writes, in either layout, trains and predicts as what 
     runs(predict);
     CHECK(test::read_file(data.path(run + ".csv")) == test::read_file(data.path("whole.csv")));
   }
-  // The same bytes at other numbers of threads.
-  for (const char* threads : {"1", "3"}) {
-    runs(embed_words(data, {data.path("manifest.csv")}, "again", {"--threads", threads, "--overwrite"}));
+  // The same bytes at other numbers of threads, and of patches that are computed together.
+  for (const char* number : {"1", "3"}) {
+    runs(embed_words(data, {data.path("manifest.csv")}, "again", {"--threads", number, "--batch-size", number, "--overwrite"}));
     for (const char* s : {"/A.h5", "/B.h5", "/C.h5"})
       CHECK(test::read_file(data.path("again") + s) == test::read_file(data.path("hest") + s));
   }

@@ -116,6 +116,7 @@ constexpr struct {
   const char *key, *elsewhere;
 } kElsewhere[] = {{"num_heads", "config.num_attention_heads"},
                   {"num_heads", "config.model_args.num_heads"},
+                  {"no_embed_class", "config.model_args.no_embed_class"},
                   {"eps", "config.layer_norm_eps"},
                   {"mean", "config.pretrained_cfg.mean"},
                   {"std", "config.pretrained_cfg.std"},

@@ -51,7 +51,7 @@ struct Case {
 const std::vector<Case> kCases = {
     {"timm_plain", "timm_plain.bin", "timm", "vit", {{"num_heads", "2"}, {"pooling", "cls"}}},
     {"virchow2", "virchow2.safetensors", "timm", "vit", {{"num_heads", "2"}, {"pooling", "cls_mean"}}},
-    {"uni2", "uni2.bin", "timm", "vit", {{"num_heads", "2"}, {"pooling", "cls"}, {"image_size", "16"}}},
+    {"uni2", "uni2.bin", "timm", "vit", {{"num_heads", "2"}, {"pooling", "cls"}, {"image_size", "16"}, {"no_embed_class", "true"}}},
     {"dinov2_chunked", "dinov2_chunked.pth", "DINOv2 with registers", "vit", {{"num_heads", "2"}, {"pooling", "cls"}}},
     {"hf_dinov2", "hf_dinov2", "Hugging Face Dinov2", "vit", {{"pooling", "cls_mean"}, {"image_size", "24"}}},
     {"hf_dinov2_registers", "hf_dinov2_registers", "Hugging Face Dinov2 with registers", "vit", {{"pooling", "cls"}, {"image_size", "16"}}},
@@ -68,7 +68,7 @@ const std::vector<Case> kCases = {
 TEST_CASE("families: features of every original library, from its own file") {
   const SafeTensors golden(kFolder + "golden.safetensors");
   for (const Case& c : kCases) {
-    CAPTURE(c.name);
+    CAPTURE(std::string(c.name));
     const Weights file = open_weights(kFolder + c.file);
     CHECK(key_style(file).name == c.style);
     CHECK(key_style(file).family == c.family);
@@ -79,20 +79,29 @@ TEST_CASE("families: features of every original library, from its own file") {
   }
 }
 
-TEST_CASE("families: a canonical file, written and read again, is the same encoder, and the same on the emulated device") {
+TEST_CASE("families: a canonical file, written and read again, is the same encoder") {
   const SafeTensors golden(kFolder + "golden.safetensors");
   test::TempFolder folder;
   for (const Case& c : kCases) {
-    CAPTURE(c.name);
+    CAPTURE(std::string(c.name));
     const Weights ours = canonical(open_weights(kFolder + c.file), with(c.settings));
     std::vector<OutTensor> tensors;
     for (const StoredTensor& t : ours.tensors()) tensors.emplace_back(t, t.type);
     const std::string path = folder.path(std::string(c.name) + ".safetensors");
     write_safetensors(path, std::move(tensors), ours.metadata());
     CHECK(key_style(SafeTensors(path)).name == "canonical");
-    Encoder again(path), device(ours, Context{Isa::plain, Device::cuda});
+    Encoder again(path);
     CHECK(error_of(again, golden.read<double>(c.name)) <= 1e-5);
-    CHECK(error_of(device, golden.read<double>(c.name)) <= 1e-5);
+  }
+}
+
+TEST_CASE("slow: families: the networks that are no plain ViT give their features on the device") {
+  const SafeTensors golden(kFolder + "golden.safetensors");
+  for (const Case& c : kCases) {
+    if (c.family == std::string("vit")) continue;
+    CAPTURE(std::string(c.name));
+    Encoder encoder(canonical(open_weights(kFolder + c.file), with(c.settings)), Context{Isa::plain, Device::cuda});
+    CHECK(error_of(encoder, golden.read<double>(c.name)) <= 1e-5);
   }
 }
 
@@ -101,7 +110,7 @@ TEST_CASE("families: 16-bit copies of the weights stay within their rounding") {
   test::TempFolder folder;
   for (const Case& c : kCases)
     for (auto [type, tolerance] : {std::pair{Stored::f16, 2e-3}, {Stored::bf16, 2e-2}}) {
-      CAPTURE(c.name);
+      CAPTURE(std::string(c.name));
       const Weights ours = canonical(open_weights(kFolder + c.file), with(c.settings));
       std::vector<OutTensor> tensors;
       for (const StoredTensor& t : ours.tensors()) tensors.emplace_back(t, type);

@@ -55,8 +55,8 @@ std::string default_encoder() {
 /// An encoder's weights, ready for Encoder, and the published encoder that they are.
 struct PatchEncoder::Source {
   Weights weights;
-  const Preset* preset;
-  Recipe recipe;
+  const Preset* preset = nullptr;
+  Recipe recipe = Recipe::card;
 
   static Source open(const EncoderFlags& f) {
     const EncoderSource found = find_encoder(f.encoder.empty() ? default_encoder() : f.encoder);

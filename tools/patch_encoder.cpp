@@ -61,12 +61,16 @@ struct PatchEncoder::Source {
   static Source open(const EncoderFlags& f) {
     const EncoderSource found = find_encoder(f.encoder.empty() ? default_encoder() : f.encoder);
     const Weights file = open_weights(found.path);
-    const Recipe recipe = f.preprocess ? recipe_of(*f.preprocess) : Recipe::card;
+    const auto says = [&](const char* key) {
+      const auto at = file.metadata().find(key);
+      return at == file.metadata().end() ? std::string() : at->second;
+    };
+    const std::string word = f.preprocess ? *f.preprocess : says("preset").empty() ? "" : says("preprocess");
+    const Recipe recipe = word.empty() ? Recipe::card : recipe_of(word);
     if (const Preset* named = f.preset.empty() ? found.preset : &preset_named(f.preset))
       return {canonical(file, preset_metadata(*named, recipe)), named, recipe};
     // A file that names its preset has the rest beside it; only the pooling is the recipe's.
-    const auto said = file.metadata().find("preset");
-    const Preset* preset = said == file.metadata().end() ? nullptr : &preset_named(said->second);
+    const Preset* preset = says("preset").empty() ? nullptr : &preset_named(says("preset"));
     if (!preset && f.preprocess)
       fail(Exit::usage, "--preprocess: {} does not say which published encoder it is, expected --encoder-preset NAME with it", file.path());
     std::map<std::string, std::string> settings;

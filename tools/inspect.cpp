@@ -50,7 +50,8 @@ std::string text_of(const JsonOut& value) {
 int inspect(const Args& args) {
   std::string in, part, preset;
   bool list = false, hash = false;
-  Options o("inspect", "Says what a file of weights is and whether an encoder can be made of it.", "stflow inspect pytorch_model.bin --tensors");
+  Options o("inspect", "Says what a file of weights is and whether an encoder can be made of it.",
+            "stflow inspect pytorch_model.bin --tensors");
   o.argument("file", &in, "file or folder of weights, or the name of a downloaded encoder");
   o.flag("preset", &preset, "the published encoder that these weights are").placeholder("NAME");
   o.flag("part", &part, "which of several state dicts (teacher, student...)").placeholder("NAME");
@@ -67,7 +68,11 @@ int inspect(const Args& args) {
     types[name_of(t.type)] += t.size;
     if (is_float(t.type)) parameters += t.size;
   }
-  JsonOut json{{"file", w.path()}, {"container", w.container()}, {"bytes", w.file_bytes()}, {"tensors", w.tensors().size()}, {"parameters", parameters}};
+  JsonOut json{{"file", w.path()},
+               {"container", w.container()},
+               {"bytes", w.file_bytes()},
+               {"tensors", w.tensors().size()},
+               {"parameters", parameters}};
   json["elements"] = types;
   add_network(json, w, chosen ? preset_metadata(*chosen, Recipe::card) : std::map<std::string, std::string>{});
   if (hash) json["sha256"] = w.sha256();
@@ -77,8 +82,8 @@ int inspect(const Args& args) {
     for (const StoredTensor& t : w.tensors()) json["tensor"][t.name] = {{"dtype", name_of(t.type)}, {"shape", t.shape}};
   if (terminal::settings().json) return print_json(json), 0;
 
-  std::string text = fmt::format("{}\n  container      {}, {} bytes\n  tensors        {}, {} parameters\n", w.path(), w.container(), w.file_bytes(),
-                                 w.tensors().size(), parameters);
+  std::string text = fmt::format("{}\n  container      {}, {} bytes\n  tensors        {}, {} parameters\n", w.path(), w.container(),
+                                 w.file_bytes(), w.tensors().size(), parameters);
   std::string elements;
   for (const auto& [type, n] : types) elements += fmt::format("{}{} {}", elements.empty() ? "" : ", ", n, type);
   text += fmt::format("  elements       {}\n", elements);

@@ -175,8 +175,10 @@ TEST_CASE("fuzz: stflow inspect on 10,000 mutants") {
   write_safetensors(folder.path("w.safetensors"), {{"w", view(w.data(), {2})}, {"v", view(w.data(), {1})}});
   for (const std::string& whole : {read_text("tests/fixtures/torch_types.pth"), read_text("tests/fixtures/torch_legacy.pth"),
                                    read_text(folder.path("w.safetensors")), index}) {
-    CHECK(inspect_all(1, [&](size_t) { return folder.file("file", whole); }, int64_t(whole.size())) == 0);
-    CHECK(inspect_all(2500, [&](size_t i) { return folder.file("file", mutant(whole, uint32_t(i))); }, int64_t(whole.size())) == 0);
+    CHECK(inspect_all(
+              1, [&](size_t) { return folder.file("file", whole); }, int64_t(whole.size())) == 0);
+    CHECK(inspect_all(
+              2500, [&](size_t i) { return folder.file("file", mutant(whole, uint32_t(i))); }, int64_t(whole.size())) == 0);
   }
 }
 
@@ -189,17 +191,21 @@ TEST_CASE("bad input: small files that would unfold to much memory are refused i
   for (int i = 0; i < 400'000; i++) keys += fmt::format("{}\"{:06}\":{{}}", i ? "," : "", i);
   const std::string name(900, 'x');
   for (const std::string& bomb :
-       {torch_zip(pickled(std::string(3'000'000, '}'))), torch_zip(pickled(laughs)), torch_zip(pickled("(N" + std::string(5'000'000, '2') + "l")),
+       {torch_zip(pickled(std::string(3'000'000, '}'))), torch_zip(pickled(laughs)),
+        torch_zip(pickled("(N" + std::string(5'000'000, '2') + "l")),
         torch_zip(pickled("}(" + text(name) + "](" + w + "q\x01" + std::string(30'000, '2') + "eu"), {std::string(24, 'x')}),
-        torch_zip(pickled(text(name) + "q\x01" + text(name) + "q\x02" + [] {
-                    std::string s;
-                    for (int i = 0; i < 300'000; i++) s += "h\x01h\x02\x93)R0";
-                    return s;
-                  }() + "N")),
+        torch_zip(pickled(text(name) + "q\x01" + text(name) + "q\x02" +
+                          [] {
+                            std::string s;
+                            for (int i = 0; i < 300'000; i++) s += "h\x01h\x02\x93)R0";
+                            return s;
+                          }() +
+                          "N")),
         keys + "}", "{\"weight_map\": " + keys + "}}", little(keys.size() + 1, 8) + keys + "}", std::string(2'000'000, '['),
         little(99'999'999, 8) + "{\"a\":"}) {
     CAPTURE(bomb.substr(0, 40));
-    CHECK(inspect_all(1, [&](size_t) { return folder.file("file", bomb); }, int64_t(bomb.size())) == 0);
+    CHECK(inspect_all(
+              1, [&](size_t) { return folder.file("file", bomb); }, int64_t(bomb.size())) == 0);
   }
 }
 
@@ -212,12 +218,15 @@ TEST_CASE("weights: a hostile pickle runs nothing and opens nothing, as strace s
   }
   const std::string command = text("touch " + mark), w = tensor(storage("0", "Float", 2), 0, {2}, {1});
   auto with = [&](const std::string& hostile) { return pickled("}(" + text("x") + hostile + text("w") + w + "u"); };
-  const std::string legacy_file = legacy("}(" + text("x") + call(global("os", "system"), {command}) + text("w") + w + "u", {"0"}, little(2, 8) + "abcdefgh");
+  const std::string legacy_file =
+      legacy("}(" + text("x") + call(global("os", "system"), {command}) + text("w") + w + "u", {"0"}, little(2, 8) + "abcdefgh");
   const std::string storages = "abcdefgh";
   for (const std::string& bytes :
-       {torch_zip(with(call(global("os", "system"), {command})), {storages}), torch_zip(with(call(text("os") + text("system") + "\x93", {command})), {storages}),
+       {torch_zip(with(call(global("os", "system"), {command})), {storages}),
+        torch_zip(with(call(text("os") + text("system") + "\x93", {command})), {storages}),
         torch_zip(with(call(global("builtins", "exec"), {text("open('" + mark + "', 'w')")})), {storages}),
-        torch_zip(with("(ios\nsystem\n" + std::string("0N")), {storages}), torch_zip(with("(" + global("os", "system") + command + "o"), {storages}),
+        torch_zip(with("(ios\nsystem\n" + std::string("0N")), {storages}),
+        torch_zip(with("(" + global("os", "system") + command + "o"), {storages}),
         torch_zip(with(global("os", "system") + tuple({command}) + "\x81" + command + "b"), {storages}),
         zip({{"../../x/data.pkl", with("N")}, {"../../x/data/0", storages}, {"../" + mark, "x"}, {mark, "x"}}), legacy_file}) {
     const std::string file = folder.file("hostile.pth", bytes);
@@ -230,7 +239,8 @@ TEST_CASE("weights: a hostile pickle runs nothing and opens nothing, as strace s
     size_t opened = log.find("\"" + file + "\", O_RDONLY|O_CLOEXEC) =");
     REQUIRE(opened != std::string::npos);
     // What is written, run, made, removed or sent anywhere; and what is opened once the file is.
-    for (const char* never : {"O_WRONLY", "O_RDWR", "O_CREAT", "fork(", "unlink", "rename", "mkdir", "symlink", "chmod", "socket(", "connect("})
+    for (const char* never :
+         {"O_WRONLY", "O_RDWR", "O_CREAT", "fork(", "unlink", "rename", "mkdir", "symlink", "chmod", "socket(", "connect("})
       CHECK(log.find(never) == std::string::npos);
     CHECK(log.find("execve(") == log.rfind("execve("));
     CHECK(log.find("O_RDONLY", opened + file.size() + 12) == std::string::npos);

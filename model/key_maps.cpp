@@ -10,7 +10,7 @@ namespace {
 
 /// Names that begin with `from` (its * stands for one number) begin with `to` instead ($1, $2: the numbers).
 struct Rule {
-  const char *from, *to;
+  const char *from = nullptr, *to = nullptr;
   int part = 0;                     // 1, 2, 3: one of several tensors that become one, in this order
   int first = 0, last = 1, of = 1;  // rows [first, last) of `of` equal shares
 };

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <tuple>
 
 #include "data/weights/open.h"
 #include "engine/safetensors.h"
@@ -238,4 +240,24 @@ TEST_CASE("bad input: convolutional checkpoints whose shapes do not fit") {
   test::refuses(Exit::data, "{}: metadata: family is 'cnn', expected vit, conch, resnet or swin", "made.bin", [&] {
     Encoder encoder(made(kTiny, {{"canonical", "1"}, {"family", "cnn"}}));
   });
+}
+
+// Gigabytes and minutes: not part of the tests. python tests/fixtures/make_encoder_families.py --real FOLDER, then
+// STFLOW_REAL_SIZES=FOLDER build/release/tests/all --no-skip -tc="families: real sizes*"
+TEST_CASE("families: real sizes, ViT-B in timm's names and ViT-L in Hugging Face's" * doctest::skip()) {
+  const char* given = std::getenv("STFLOW_REAL_SIZES");
+  REQUIRE(given != nullptr);
+  const std::string folder = std::string(given) + "/";
+  const SafeTensors golden(folder + "golden.safetensors");
+  const Settings base = {{"num_heads", "12"}, {"pooling", "cls"}}, large = {{"pooling", "cls"}, {"image_size", "224"}};
+  for (const auto& [file, name, settings, tolerance] : {std::tuple{"timm_base.bin", "timm_base", base, 1e-5},
+                                                        {"timm_base_f16.safetensors", "timm_base_f16", base, 1e-5},
+                                                        {"timm_base_bf16.safetensors", "timm_base_bf16", base, 1e-5},
+                                                        {"timm_base_f16.safetensors", "timm_base", base, 2e-3},
+                                                        {"hf_large", "hf_large", large, 1e-5}}) {
+    Encoder encoder(canonical(open_weights(folder + file), with(settings)));
+    const double error = error_of(encoder, golden.read<double>(name));
+    MESSAGE(std::string(file), " against ", std::string(name), ": ", error);
+    CHECK(error <= tolerance);
+  }
 }

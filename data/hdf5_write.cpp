@@ -150,7 +150,7 @@ template <class T> void Hdf5Writer::rows(const std::string& name, int64_t first,
   const Hdf5Id space(H5Dget_space(data), H5Sclose);
   std::vector<hsize_t> dims(size_t(H5Sget_simple_extent_ndims(space))), start(dims.size(), 0);
   H5Sget_simple_extent_dims(space, dims.data(), nullptr);
-  check(!dims.empty() && first >= 0 && hsize_t(first + count) <= dims[0], "{}: rows {} + {} of '{}'", open_->path, first, count, name);
+  check(!dims.empty() && first >= 0 && first + count <= int64_t(dims[0]), "{}: rows {} + {} of '{}'", open_->path, first, count, name);
   start[0] = hsize_t(first), dims[0] = hsize_t(count);
   const Hdf5Id memory(H5Screate_simple(int(dims.size()), dims.data(), nullptr), H5Sclose);
   errno = 0;

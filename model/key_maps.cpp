@@ -10,7 +10,7 @@ namespace {
 
 /// Names that begin with `from` (its * stands for one number) begin with `to` instead ($1, $2: the numbers).
 struct Rule {
-  const char *from, *to;
+  const char *from = nullptr, *to = nullptr;
   int part = 0;                     // 1, 2, 3: one of several tensors that become one, in this order
   int first = 0, last = 1, of = 1;  // rows [first, last) of `of` equal shares
 };
@@ -116,6 +116,7 @@ constexpr struct {
   const char *key, *elsewhere;
 } kElsewhere[] = {{"num_heads", "config.num_attention_heads"},
                   {"num_heads", "config.model_args.num_heads"},
+                  {"no_embed_class", "config.model_args.no_embed_class"},
                   {"eps", "config.layer_norm_eps"},
                   {"mean", "config.pretrained_cfg.mean"},
                   {"std", "config.pretrained_cfg.std"},
@@ -281,8 +282,8 @@ void settle(Weights& w, const Style& style, const std::map<std::string, std::str
     if (!has(key))
       fail(Exit::data,
            "{}: {}: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
-           "convert --preset){}",
-           w.path(), key, key == "num_heads" ? " or --heads N" : "");
+           "convert --preset)",
+           w.path(), key);
 }
 
 bool is_canonical(const Weights& file) { return file.metadata().contains("canonical"); }

@@ -24,7 +24,7 @@ ResNetConfig read_resnet_config(const Weights& file);
 /// A square map (images, side x side, channels).
 struct FeatureMap {
   Var x;
-  int64_t side;
+  int64_t side = 0;
 };
 
 /// Parameters `<name>.weight` (out, kernel, kernel, in) and `<name>.bias`; padding that keeps the side at stride 1.

@@ -44,6 +44,9 @@ int embed(const Args& args) {
   o.flag("coords", &coordinates, "where to cut patches from INPUT: CSV with x and y (centres), or TRIDENT's or CLAM's HDF5 file")
       .placeholder("FILE");
   declare_encoder(o, data.encoder);
+  o.flag("batch-size", &data.encoder.batch,
+         "patches that are computed together; 0: as many as fit a processor's cache (the features do not depend on it)")
+      .range(0, 4096);
   declare_reading(o, data);
   o.section("Output");
   o.flag("out", &out, "HDF5 file; for several samples a folder of <sample>.h5").placeholder("FILE").letter('o');

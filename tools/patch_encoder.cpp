@@ -55,18 +55,22 @@ std::string default_encoder() {
 /// An encoder's weights, ready for Encoder, and the published encoder that they are.
 struct PatchEncoder::Source {
   Weights weights;
-  const Preset* preset;
-  Recipe recipe;
+  const Preset* preset = nullptr;
+  Recipe recipe = Recipe::card;
 
   static Source open(const EncoderFlags& f) {
     const EncoderSource found = find_encoder(f.encoder.empty() ? default_encoder() : f.encoder);
     const Weights file = open_weights(found.path);
-    const Recipe recipe = f.preprocess ? recipe_of(*f.preprocess) : Recipe::card;
+    const auto says = [&](const char* key) {
+      const auto at = file.metadata().find(key);
+      return at == file.metadata().end() ? std::string() : at->second;
+    };
+    const std::string word = f.preprocess ? *f.preprocess : says("preset").empty() ? "" : says("preprocess");
+    const Recipe recipe = word.empty() ? Recipe::card : recipe_of(word);
     if (const Preset* named = f.preset.empty() ? found.preset : &preset_named(f.preset))
       return {canonical(file, preset_metadata(*named, recipe)), named, recipe};
     // A file that names its preset has the rest beside it; only the pooling is the recipe's.
-    const auto said = file.metadata().find("preset");
-    const Preset* preset = said == file.metadata().end() ? nullptr : &preset_named(said->second);
+    const Preset* preset = says("preset").empty() ? nullptr : &preset_named(says("preset"));
     if (!preset && f.preprocess)
       fail(Exit::usage, "--preprocess: {} does not say which published encoder it is, expected --encoder-preset NAME with it", file.path());
     std::map<std::string, std::string> settings;
@@ -78,7 +82,7 @@ struct PatchEncoder::Source {
 PatchEncoder::PatchEncoder(const EncoderFlags& f) : PatchEncoder(f, Source::open(f)) {}
 
 PatchEncoder::PatchEncoder(const EncoderFlags& f, const Source& source)
-    : path_(source.weights.path()), encoder_(source.weights, f.context) {
+    : path_(source.weights.path()), encoder_(source.weights, f.context, f.batch) {
   const int size = encoder_.size();
   spec_ = {f.microns > 0 ? f.microns : encoder_.microns(), size};
   if (source.preset) {

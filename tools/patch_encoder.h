@@ -22,6 +22,7 @@ struct EncoderFlags {
   std::optional<std::string> preprocess;  // of a published encoder: card, hest, trident or stpath
   bool resample = false;                  // patches of another size are resized
   double microns = 0;                     // side of a patch; 0: what the encoder's file says
+  int64_t batch = 0;                      // patches that are computed together; 0: as many as fit a cache
   Context context;                        // where the encoder runs; no flag of its own
 };
 

@@ -9,11 +9,14 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "data/coordinates.h"
 #include "data/embeddings.h"
+#include "data/hdf5_write.h"
 #include "data/image.h"
 #include "data/legacy_st.h"
 #include "data/manifest.h"
 #include "data/panel.h"
+#include "data/patch_file.h"
 #include "data/png.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
@@ -121,4 +124,27 @@ TEST_CASE("fuzz: JPEG and PNG") {
 TEST_CASE("fuzz: embeddings") {
   const std::string whole = read_text("data/samples/her2st/embeddings/C6.h5");
   fuzz(whole, 20, [](const std::string& path, const std::string&) { load_embeddings(path); });
+}
+
+TEST_CASE("fuzz: patch files and coordinates") {
+  const TempFolder folder;
+  const std::vector<uint8_t> pixels(size_t(5 * 8 * 8 * 3), 77);
+  const std::vector<int64_t> corners{0, 0, 8, 0, 16, 0, 0, 8, 8, 8};
+  {
+    Hdf5Writer file(folder.path("p.h5"));
+    file.numbers<uint8_t>("img", {5, 8, 8, 3}, pixels.data(), {.growing = true, .gzip = 3});
+    file.strings("barcode", {5, 1}, {"a", "b", "c", "d", "e"});
+    file.numbers<int64_t>("coords", {5, 2}, corners.data());
+    file.attribute("coords", "patch_size", int64_t(8));
+    file.attribute("coords", "patch_size_level0", int64_t(8));
+    file.commit();
+  }
+  const std::string whole = read_text(folder.path("p.h5"));
+  fuzz(whole, 20, [](const std::string& path, const std::string&) {
+    const PatchFile f = open_patch_file(path);
+    read_patches(f, 0, f.count);
+  });
+  fuzz(whole, 20, [](const std::string& path, const std::string&) { read_coordinates(path); });
+  fuzz("barcode,x,y,r\nA,10,20,8\nB,30,40,8\nC,50.5,60.25,8\n", 1000,
+       [](const std::string& path, const std::string&) { read_coordinates(path); });
 }

@@ -82,9 +82,9 @@ TEST_CASE("embed: what it writes, in either layout, trains and predicts as what 
     runs(predict);
     CHECK(test::read_file(data.path(run + ".csv")) == test::read_file(data.path("whole.csv")));
   }
-  // The same bytes at other numbers of threads.
-  for (const char* threads : {"1", "3"}) {
-    runs(embed_words(data, {data.path("manifest.csv")}, "again", {"--threads", threads, "--overwrite"}));
+  // The same bytes at other numbers of threads, and of patches that are computed together.
+  for (const char* number : {"1", "3"}) {
+    runs(embed_words(data, {data.path("manifest.csv")}, "again", {"--threads", number, "--batch-size", number, "--overwrite"}));
     for (const char* s : {"/A.h5", "/B.h5", "/C.h5"})
       CHECK(test::read_file(data.path("again") + s) == test::read_file(data.path("hest") + s));
   }
@@ -204,6 +204,10 @@ TEST_CASE("embed: patch files, tile images and an image with coordinates give th
   CHECK(row(load_embeddings(data.path("card.h5")), 0) == alone(published, preprocess(image, 256, PixelFilter::bicubic, 224)));
   CHECK(row(load_embeddings(data.path("stpath.h5")), 0) == alone(published, preprocess(image, 0, PixelFilter::bicubic, 224)));
   CHECK(load_embeddings(data.path("card.h5")).origin.at("preprocess") == "bicubic 256, crop 224");
+  // A file that was converted for a recipe is used with it.
+  runs({"convert", encoder, data.path("stpath.safetensors"), "--preset", "gigapath", "--preprocess", "stpath", "--quiet"});
+  runs(embed_words(data, {data.path("A.png")}, "converted.h5", {"--encoder", data.path("stpath.safetensors")}));
+  CHECK(load_embeddings(data.path("converted.h5")).origin.at("preprocess") == "crop 224");
   // By its name from Hugging Face's cache, and as a file that does not say what it is: the same features.
   const std::string cache = data.path("hub"), snapshot = std::string(40, 'a');
   data.folder.file("hub/models--prov-gigapath--prov-gigapath/refs/main", snapshot);

@@ -218,6 +218,11 @@ template std::vector<double> SafeTensors::read(const std::string&) const;
 template std::vector<int32_t> SafeTensors::read(const std::string&) const;
 template std::vector<int64_t> SafeTensors::read(const std::string&) const;
 
+void SafeTensors::forget(const std::string& name) const {
+  const StoredTensor& t = at(name);
+  file_.forget(t.data, size_t(t.size * bytes_of(t.type)));
+}
+
 void SafeTensors::read_into(const std::string& name, const Tensor& out, Device device) const {
   if (device != Device::cpu) {
     const Array here(out.shape, out.type);
@@ -229,7 +234,10 @@ void SafeTensors::read_into(const std::string& name, const Tensor& out, Device d
   if (t.shape != wanted) fail(Exit::data, "{}: tensor '{}': shape {}, expected {}", path(), name, t.shape_text(), out.shape.text());
   if (out.type == DType::f64) convert(t, out.as<double>(), path());
   else if (out.type == DType::f32) convert(t, out.as<float>(), path());
-  else convert(t, out.as<int32_t>(), path());
+  else if (is_half(out.type)) {
+    check(t.type == (out.type == DType::f16 ? Stored::f16 : Stored::bf16), "{}: {} read as {}", name, name_of(t.type), name_of(out.type));
+    std::memcpy(out.data, t.data, out.bytes());
+  } else convert(t, out.as<int32_t>(), path());
 }
 
 }  // namespace stflow

@@ -47,8 +47,11 @@ class SafeTensors {
   [[nodiscard]] const std::string& meta(const std::string& key) const;
   /// All elements of a tensor as T (float, double, int32_t or int64_t); throws Exit::data for an integer T that cannot hold them.
   template <class T> [[nodiscard]] std::vector<T> read(const std::string& name) const;
-  /// Fills `out` (f32, f64 or i32; in the memory of `device`); throws Exit::data naming both shapes when they differ.
+  /// Fills `out` (f32, f64 or i32; in the host's memory also f16 or bf16, where the file stores that type; in the memory of `device`);
+  /// throws Exit::data naming both shapes when they differ.
   void read_into(const std::string& name, const Tensor& out, Device device = Device::cpu) const;
+  /// The tensor's bytes leave this process's memory: for whoever goes through a file that is larger than what may be resident.
+  void forget(const std::string& name) const;
   /// Compares the file with the SHA-256 that write_safetensors() put into it: any flipped bit is found.
   /// Throws Exit::data if it differs or if there is none.
   void verify() const;

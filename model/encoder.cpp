@@ -1,6 +1,7 @@
 #include "model/encoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 #include "engine/hash.h"
@@ -26,47 +27,88 @@ double microns_of(const SafeTensors& file) {
 }
 
 std::string digest(const std::string& path) {
-  FileView file(path);
-  return sha256(file.text());
+  constexpr size_t kPiece = size_t(16) << 20;
+  const FileView file(path);
+  Sha256 hash;
+  for (size_t at = 0; at < file.size(); at += kPiece) {
+    const size_t bytes = std::min(kPiece, file.size() - at);
+    hash.add(file.data() + at, bytes);
+    file.forget(file.data() + at, bytes);
+  }
+  return hash.hex();
+}
+
+/// The type in which a matrix of the file's type is held. The patch embedding keeps its own.
+DType held_as(Precision precision, const Parameter& p, DType stored) {
+  if (precision == Precision::stored || p.shape.rank != 2) return stored;
+  return precision == Precision::f16 ? DType::f16 : precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
 }  // namespace
 
-/// The ViT's parameters and one inference tape, recorded once: weights packed, memory laid out.
+/// The ViT's parameters, and an inference tape for each number of images that run together.
 struct Encoder::Program {
+  struct Run {
+    Tape tape;
+    Storage arena;
+    Var features;
+    Run(const Vit& vit, const ParameterSet& set, Tensor images, int64_t many, const Context& context)
+        : tape(context), arena(0, context.device) {
+      images.shape.n[0] = many;
+      features = vit(tape.input(images));
+      tape.plan(false);
+      tape.bind(arena, set);
+    }
+  };
   Context context;
   ParameterSet set;
   Vit vit;
   double microns;
   Staged images;  // (batch, size, size, 3), normalised
-  Tape tape;
-  Storage arena;
-  Var features;
+  std::map<int64_t, std::unique_ptr<Run>> runs;
   std::map<std::string, std::string> identity;
 
-  Program(const VitConfig& c, double microns_, const Context& context_)
+  Program(const VitConfig& c, double microns_, const Context& context_, Precision precision)
       : context(context_),
-        set(DType::f32, context.device),
+        set(DType::f32, context.device, context.device == Device::cpu),
         vit(set, c),
         microns(microns_),
-        images({batch_of(c), c.image, c.image, 3}, DType::f32, context),
-        tape(context),
-        arena(0, context.device) {}
+        images({batch_of(c), c.image, c.image, 3}, DType::f32, context) {
+    if (context.device != Device::cpu && (precision == Precision::f16 || precision == Precision::bf16))
+      fail(Exit::usage, "--precision: found 16 bits on a GPU, expected stored or f32");
+  }
+
+  /// Packs every matrix, one at a time: stored(p) is the type of what there is, fill(p, t) reads it into t of that type or of f32.
+  template <class StoredType, class Fill> void pack(Precision precision, StoredType stored, Fill fill) {
+    for (const Parameter& p : set.all()) {
+      if (!p.packed) continue;
+      const DType has = stored(p), held = held_as(precision, p, has);
+      const Array matrix(p.shape, has == held ? held : DType::f32);
+      fill(p, matrix);
+      set.hold(p, linear_hold(context.isa, matrix, held));
+      if (held != has && is_half(held)) identity["precision"] = name_of(held);
+    }
+  }
 
   void ready(std::string weights) {
-    identity = vit_metadata(vit.config);
+    identity.merge(vit_metadata(vit.config));
     identity["weights"] = std::move(weights);
     identity["microns"] = fmt::format("{}", microns);
-    features = vit(tape.input(images));
-    tape.plan(false);
-    tape.bind(arena, set);
+    run_of(batch_of(vit.config));
+  }
+
+  Run& run_of(int64_t many) {
+    std::unique_ptr<Run>& r = runs[many];
+    if (!r) r = std::make_unique<Run>(vit, set, images, many, context);
+    return *r;
   }
 
   /// Features of the first `many` images.
   void run(int64_t many, float* out) {
     images.send();
-    tape.forward();
-    const Tensor all = tape.value(features);
+    Run& r = run_of(many);
+    r.tape.forward();
+    const Tensor all = r.tape.value(r.features);
     copy(Device::cpu, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
   }
 
@@ -85,17 +127,30 @@ struct Encoder::Program {
   }
 };
 
-Encoder::Encoder(const std::string& path, Context context) {
+Encoder::Encoder(const std::string& path, Context context, Precision precision) {
   SafeTensors file(path);
-  program_ = std::make_unique<Program>(read_vit_config(file), microns_of(file), context);
+  program_ = std::make_unique<Program>(read_vit_config(file), microns_of(file), context, precision);
   program_->set.allocate(0);
   load_vit(file, program_->vit, program_->set);
+  program_->pack(
+      precision,
+      [&](const Parameter& p) {
+        const Stored type = file.at(p.name).type;
+        return type == Stored::f16 ? DType::f16 : type == Stored::bf16 ? DType::bf16 : DType::f32;
+      },
+      [&](const Parameter& p, const Tensor& to) {
+        file.read_into(p.name, to);
+        file.forget(p.name);
+      });
   program_->ready(digest(path));
 }
 
-Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context context)
-    : program_(std::make_unique<Program>(config, microns, context)) {
+Encoder::Encoder(const VitConfig& config, double microns, uint64_t seed, Context context, Precision precision)
+    : program_(std::make_unique<Program>(config, microns, context, precision)) {
   program_->set.allocate(seed);
+  program_->pack(
+      precision, [](const Parameter&) { return DType::f32; },
+      [&](const Parameter& p, const Tensor& to) { program_->set.initialise(p, seed, to); });
   program_->ready(fmt::format("random:{}", seed));
 }
 
@@ -111,10 +166,12 @@ const std::map<std::string, std::string>& Encoder::identity() const { return pro
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {
   const int64_t pixels = int64_t(size()) * size() * 3;
-  for (int64_t i = 0; i < n; i += batch()) {
-    const int64_t many = std::min(batch(), n - i);  // the last batch computes what is left over from the one before it, too
+  for (int64_t i = 0; i < n;) {
+    int64_t many = batch();  // what is left in the end goes in powers of two, so that few programs serve any number
+    if (n - i < many) many = int64_t(std::bit_floor(uint64_t(n - i)));
     program_->normalise(rgb + i * pixels, many);
     program_->run(many, features + i * dim());
+    i += many;
   }
 }
 

@@ -14,7 +14,7 @@ struct Linear {
 
   Linear() = default;
   Linear(ParameterSet& set, const std::string& name, int64_t in, int64_t out, Init init = Init::fan_in)
-      : weight(set.add(name + ".weight", {out, in}, init, in)),
+      : weight(set.matrix(name + ".weight", {out, in}, init, in)),
         bias(set.add(name + ".bias", {out}, init == Init::fan_in ? Init::fan_in : Init::zero, in)) {}
   Var operator()(Var x, Activation a = Activation::none) const { return linear(x, x.tape->param(weight), x.tape->param(bias), a); }
 };

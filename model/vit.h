@@ -66,8 +66,8 @@ struct Vit {
   [[nodiscard]] Var operator()(Var image) const;
 };
 
-/// Fills a Vit's parameters (allocated, of the configuration read_vit_config() gives but for the image size) from a checkpoint;
-/// position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
+/// Fills a Vit's parameters but for packed ones (allocated, of the configuration read_vit_config() gives but for the image size) from a
+/// checkpoint; position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
 void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set);
 
 /// Position embeddings (1, prefix + from^2, dim) for a grid of another side, as timm's resample_abs_pos_embed: bicubic

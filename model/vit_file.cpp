@@ -135,6 +135,7 @@ void load_vit(const SafeTensors& file, const Vit& vit, const ParameterSet& set) 
     fail(Exit::data, "{}: {}{}{}{}{}, expected exactly the tensors of this ViT", file.path(), missing.empty() ? "" : "missing ", missing,
          missing.empty() || surplus.empty() ? "" : "; ", surplus.empty() ? "" : "surplus ", surplus);
   for (const auto& p : set.all()) {
+    if (p.packed) continue;
     if (p.name != "pos_embed") {
       file.read_into(p.name, set.value(p), set.device());
       continue;

@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include "engine/half.h"
+#include "engine/threads.h"
 #include "ops/gemm.h"
 
 namespace stflow {
@@ -15,6 +17,7 @@ struct Linear final : Op {
     const Shape &w = in[1].shape, &b = in[2].shape;
     check(w.rank == 2 && w[1] == in[0].cols(), "linear: input {}, weight {}, expected weight (out, {})", in[0].shape.text(), w.text(),
           in[0].cols());
+    check(!in[1].packed || in[0].type == DType::f32, "linear: input of {}, expected f32 for a packed weight", name_of(in[0].type));
     check(b.rank == 0 || b == Shape{w[0]}, "linear: bias {}, expected ({})", b.text(), w[0]);
     Tensor y = in[0];
     y.shape.n[y.shape.rank - 1] = w[0];
@@ -25,20 +28,25 @@ struct Linear final : Op {
   }
   void forward(const Call& c) const override {
     on(c.context, [&](auto b) {
-      if (!c.prepared) linear_pack(b, c.in[1], c.scratch);
-      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, c.prepared ? c.prepared : c.scratch, c.out, c.saved);
+      const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
+      if (!packed) linear_pack(b, c.in[1], c.scratch);
+      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, packed ? packed : c.scratch, c.out, c.saved);
     });
   }
   void backward(const Call& c) const override {
+    check(!c.in[1].packed, "linear: backward through a packed weight");
     on(c.context,
        [&](auto b) { linear_backward(b, c.in[0], c.in[1], activation, c.saved, c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
+  bool reads_packed() const override { return true; }
   size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
-  size_t prepared_bytes(const Call& c) const override { return constant ? linear_packed_bytes(c.context.device, c.in[1]) : 0; }
+  size_t prepared_bytes(const Call& c) const override {
+    return constant && !c.in[1].packed ? linear_packed_bytes(c.context.device, c.in[1]) : 0;
+  }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
-    return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
+    return c.in[1].packed || (constant && !c.training) ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 };
 
@@ -53,6 +61,23 @@ size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
   if (device == Device::cuda) return size_t(linear_bias_pieces(x.rows()) * out) * bytes_of(w.type);
   return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) +
          size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
+}
+
+Array linear_hold(Isa isa, const Tensor& weight, DType held) {
+  const Tensor flat{weight.data, {weight.shape[0], weight.size() / weight.shape[0]}, weight.type};
+  Array rounded;
+  if (held != weight.type) {
+    check(weight.type == DType::f32 && is_half(held), "linear: {} cannot be held as {}", name_of(weight.type), name_of(held));
+    rounded = Array(flat.shape, held);
+    parallel_for(flat.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+      const auto* from = flat.as<float>();
+      auto* to = rounded.as<uint16_t>();
+      for (int64_t i = begin; i < end; i++) to[i] = held == DType::f16 ? float_to_half(from[i]) : float_to_bfloat(from[i]);
+    });
+  }
+  Array panels({packed_elements(flat.shape[0], flat.shape[1])}, held);
+  on_cpu(isa, [&](auto b) { linear_pack(b, held == weight.type ? flat : rounded.tensor(), panels.tensor().data); });
+  return panels;
 }
 
 Var linear(Var x, Var weight, Var bias, Activation activation) {

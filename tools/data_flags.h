@@ -10,12 +10,12 @@ namespace stflow {
 struct DataFlags {
   std::string path;
   DataOptions options;
-  std::string encoder, cache;
+  std::string encoder, cache, precision = "stored";
   std::string duplicate_genes = "refuse", missing_genes = "refuse";
 
   /// What open_dataset() is told, after parsing.
   [[nodiscard]] DataOptions reading() const;
-  [[nodiscard]] FeatureOptions features(const Context& context) const { return {encoder, cache, context}; }
+  [[nodiscard]] FeatureOptions features(const Context& context) const { return {encoder, cache, context, precision_of(precision)}; }
   [[nodiscard]] MissingGenes missing() const { return missing_genes == "zero" ? MissingGenes::zero : MissingGenes::refuse; }
 };
 

@@ -6,7 +6,6 @@
 
 #include "data/feature_cache.h"
 #include "data/patches.h"
-#include "model/encoder.h"
 #include "model/geometry.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -45,6 +44,10 @@ void warn_all(const std::vector<std::string>& warnings) {
 
 }  // namespace
 
+Precision precision_of(const std::string& word) {
+  return Precision(std::find(kPrecisions.begin(), kPrecisions.end(), word) - kPrecisions.begin());
+}
+
 std::string shipped(const std::string& folder) {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -77,7 +80,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
     return {{"kind", "precomputed"}, {"dim", std::to_string(sections[0].feature_dim)}};
   }
   const std::string path = options.encoder.empty() ? default_encoder() : options.encoder;
-  Encoder encoder(path, options.context);
+  Encoder encoder(path, options.context, options.precision);
   if (!(encoder.microns() > 0)) fail(Exit::data, "{}: metadata: no 'microns', expected the side of a patch in tissue", path);
   std::map<std::string, std::string> identity = encoder.identity();
   identity["kind"] = "encoder";

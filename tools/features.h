@@ -7,16 +7,22 @@
 #include "data/dataset.h"
 #include "data/panel.h"
 #include "engine/device.h"
+#include "model/encoder.h"
 #include "model/slide.h"
 
 namespace stflow {
 
-/// What --encoder, --cache-dir and --device say.
+/// What --encoder, --cache-dir, --device and --precision say.
 struct FeatureOptions {
   std::string encoder;  // a checkpoint; "" for the one that comes with stflow
   std::string cache;    // folder; "" for none
   Context context;      // where the encoder runs
+  Precision precision = Precision::stored;
 };
+
+/// The values of --precision, and what one means.
+inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16"};
+Precision precision_of(const std::string& word);
 
 /// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.
 /// If it is in neither place, the one beside the program, for the error of whoever opens it.

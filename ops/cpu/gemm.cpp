@@ -3,6 +3,7 @@
 #include "ops/gemm.h"
 
 #include "ops/cpu/activate.h"
+#include "ops/cpu/expand.h"
 #include "ops/cpu/gemm_tile.h"
 #include "ops/cpu/transpose.h"
 
@@ -34,11 +35,24 @@ template <class T> struct Ahead {
   }
 };
 
+/// A block of 16-bit panels that comes next, asked for a few lines at a time: expanding it would wait for memory otherwise.
+template <class W> struct AheadPanels {
+  const W* data;
+  int64_t apart, lines, all, at = 0;  // numbers between panels, cache lines of each, lines of all
+
+  STFLOW_INLINE void ask(int64_t count) {
+    for (; count > 0 && at < all; count--, at++) __builtin_prefetch(data + at / lines * apart + at % lines * 32, 0, 2);
+  }
+};
+
 /// C (m, n) = or += A * panels that hold k rows. Calls between() before each tile and done(i, rows, j, columns) for each part
-/// of C that is finished. A block of panels stays in the second cache, a strip of A in the first.
-template <class T, bool RowMajor, class Between, class Done>
-void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
+/// of C that is finished. A block of panels stays in the second cache, a strip of A in the first. Panels of 16-bit numbers become a
+/// block of T before its first use.
+template <class T, bool RowMajor, class W, class Between, class Done>
+void multiply(Left<T> a, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
               Done done) {
+  constexpr bool kExpands = !std::is_same_v<W, T>;
+  alignas(64) T expanded[kExpands ? kBlock + kDepth * kPanel<T> : 1];
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
@@ -46,6 +60,22 @@ void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c,
     const int64_t block = (kBlock / (depth > 0 ? depth : 1) / kPanel<T> + 1) * kPanel<T>;
     for (int64_t j0 = 0; j0 < n; j0 += block) {
       const int64_t j1 = j0 + block < n ? j0 + block : n;
+      const W* stored = packed + j0 * k + p * kPanel<T>;
+      const T* panels = nullptr;
+      int64_t apart = k;  // of the panels, in columns
+      if constexpr (kExpands) {
+        for (int64_t j = 0; j < j1 - j0; j += kPanel<T>) expand(stored + j * k, depth * kPanel<T>, expanded + j * depth);
+        panels = expanded, apart = depth;
+      } else {
+        panels = stored;
+      }
+      // They go on in the next block of columns, or in the next rows of all columns.
+      const int64_t rest = j1 < n ? n - j1 : last ? 0 : n, panels_next = ((rest < block ? rest : block) + kPanel<T> - 1) / kPanel<T>;
+      const int64_t lines = (j1 < n || k - p - depth > depth ? depth : k - p - depth) * kPanel<T> / 32 + 1;
+      AheadPanels<W> coming{packed + (j1 < n ? j1 * k + p * kPanel<T> : (p + depth) * kPanel<T>), k * kPanel<T>, lines,
+                            lines * panels_next};
+      const int64_t tiles = (m + kRows - 1) / kRows * ((j1 - j0 + kPanel<T> - 1) / kPanel<T>);
+      const int64_t lines_of_tile = kExpands ? (coming.all + tiles - 1) / (tiles + 1) + 1 : 0;
       strips(m, [&](int64_t i, int rows) {
         const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
         const int64_t below = m - i - rows < rows ? m - i - rows : rows;
@@ -54,9 +84,10 @@ void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c,
         for (int64_t j = j0; j < j1; j += kPanel<T>) {
           const int columns = j1 - j < kPanel<T> ? int(j1 - j) : kPanel<T>;
           strip.ask(share);
+          coming.ask(lines_of_tile);
           if (depth >= 32) Ahead<T>{c + i * ldc + j, ldc, rows, columns}.ask(rows);
           between();
-          tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
+          tile_of<T, RowMajor>(rows, left, panels + (j - j0) * apart, depth,
                                {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
         }
         if (last) done(i, rows, j0, j1 - j0);
@@ -96,8 +127,8 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
   });
 }
 
-template <class T>
-void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
+template <class T, class W>
+void product(const T* a, int64_t lda, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
   // Blocks of rows as large as the share of a thread allows, and where these are few, groups of panels: about 32 pieces.
   const int64_t panels = (n + kPanel<T> - 1) / kPanel<T>, strip = kRows * n * k + 1, large = 32, small = 8;
   const int64_t worth = ((1 << 20) + strip - 1) / strip;  // strips that are worth a piece
@@ -119,6 +150,19 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
                         if (e.activation != Activation::none)
                           activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, count, width, e.activation);
                       });
+  });
+}
+
+/// Panels of 16-bit numbers, the missing columns of the last one zero.
+template <class W> void pack_bits(const W* w, int64_t n, int64_t k, W* packed) {
+  constexpr int64_t kColumns = kPanel<float>;
+  parallel_for((n + kColumns - 1) / kColumns, 1 + 16384 / (k * kColumns + 1), [=](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; panel++)
+      for (int64_t p = 0; p < k; p++)
+        for (int64_t i = 0; i < kColumns; i++) {
+          const int64_t j = panel * kColumns + i;
+          packed[(panel * k + p) * kColumns + i] = j < n ? w[j * k + p] : W{0};
+        }
   });
 }
 
@@ -204,6 +248,20 @@ template <>
 void gemm(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc,
           const Epilogue<double>& e) {
   product<double>(a, lda, m, packed, n, k, c, ldc, e);
+}
+
+template <> void pack_halves(ThisIsa, const Half* w, int64_t n, int64_t k, Half* packed) { pack_bits(w, n, k, packed); }
+template <> void pack_halves(ThisIsa, const Bfloat* w, int64_t n, int64_t k, Bfloat* packed) { pack_bits(w, n, k, packed); }
+
+template <>
+void gemm_halves(ThisIsa, const float* a, int64_t lda, int64_t m, const Half* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+                 const Epilogue<float>& e) {
+  product<float>(a, lda, m, packed, n, k, c, ldc, e);
+}
+template <>
+void gemm_halves(ThisIsa, const float* a, int64_t lda, int64_t m, const Bfloat* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+                 const Epilogue<float>& e) {
+  product<float>(a, lda, m, packed, n, k, c, ldc, e);
 }
 
 template <>

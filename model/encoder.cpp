@@ -10,10 +10,10 @@
 namespace stflow {
 namespace {
 
-/// As many images as keep a block's widest activation (tokens x MLP width) within about 8 MB of cache.
+/// As many images as keep a block's widest activation (tokens x MLP width) within about 4 MB of cache for each thread.
 int64_t batch_of(const VitConfig& c) {
   const int64_t bytes = (c.prefix() + c.grid()) * c.hidden * (c.swiglu ? 2 : 1) * 4;
-  return std::clamp<int64_t>((int64_t(8) << 20) / bytes, 1, 32);
+  return std::clamp<int64_t>(thread_count() * (int64_t(4) << 20) / bytes, 1, 32);
 }
 
 double microns_of(const SafeTensors& file) {
@@ -38,10 +38,13 @@ std::string digest(const std::string& path) {
   return hash.hex();
 }
 
-/// The type in which a matrix of the file's type is held. The patch embedding keeps its own.
+/// The type in which a matrix of the file's type is held (i32 for words of four 8-bit integers). The patch embedding keeps its own.
 DType held_as(Precision precision, const Parameter& p, DType stored) {
   if (precision == Precision::stored || p.shape.rank != 2) return stored;
-  return precision == Precision::f16 ? DType::f16 : precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  return precision == Precision::f16    ? DType::f16
+         : precision == Precision::bf16 ? DType::bf16
+         : precision == Precision::int8 ? DType::i32
+                                        : DType::f32;
 }
 
 }  // namespace
@@ -64,6 +67,7 @@ struct Encoder::Program {
   ParameterSet set;
   Vit vit;
   double microns;
+  int64_t batch;
   Staged images;  // (batch, size, size, 3), normalised
   std::map<int64_t, std::unique_ptr<Run>> runs;
   std::map<std::string, std::string> identity;
@@ -73,9 +77,10 @@ struct Encoder::Program {
         set(DType::f32, context.device, context.device == Device::cpu),
         vit(set, c),
         microns(microns_),
-        images({batch_of(c), c.image, c.image, 3}, DType::f32, context) {
-    if (context.device != Device::cpu && (precision == Precision::f16 || precision == Precision::bf16))
-      fail(Exit::usage, "--precision: found 16 bits on a GPU, expected stored or f32");
+        batch(batch_of(c)),
+        images({batch, c.image, c.image, 3}, DType::f32, context) {
+    if (context.device != Device::cpu && precision != Precision::stored && precision != Precision::f32)
+      fail(Exit::usage, "--precision: found 16 or 8 bits on a GPU, expected stored or f32");
   }
 
   /// Packs every matrix, one at a time: stored(p) is the type of what there is, fill(p, t) reads it into t of that type or of f32.
@@ -86,7 +91,7 @@ struct Encoder::Program {
       const Array matrix(p.shape, has == held ? held : DType::f32);
       fill(p, matrix);
       set.hold(p, linear_hold(context.isa, matrix, held));
-      if (held != has && is_half(held)) identity["precision"] = name_of(held);
+      if (held != has && held != DType::f32) identity["precision"] = held == DType::i32 ? "int8" : name_of(held);
     }
   }
 
@@ -94,7 +99,7 @@ struct Encoder::Program {
     identity.merge(vit_metadata(vit.config));
     identity["weights"] = std::move(weights);
     identity["microns"] = fmt::format("{}", microns);
-    run_of(batch_of(vit.config));
+    run_of(batch);
   }
 
   Run& run_of(int64_t many) {
@@ -161,7 +166,7 @@ const VitConfig& Encoder::config() const { return program_->vit.config; }
 int64_t Encoder::dim() const { return config().features(); }
 int Encoder::size() const { return int(config().image); }
 double Encoder::microns() const { return program_->microns; }
-int64_t Encoder::batch() const { return batch_of(config()); }
+int64_t Encoder::batch() const { return program_->batch; }
 const std::map<std::string, std::string>& Encoder::identity() const { return program_->identity; }
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {

@@ -9,15 +9,15 @@
 
 namespace stflow {
 
-/// How an encoder's matrices are held in memory; a product expands 16-bit ones to float32 in the cache. Biases, norms, LayerScale and
-/// embeddings are float32 always.
-enum class Precision { stored, f32, f16, bf16 };  // stored: as the file has them
+/// How an encoder's matrices are held in memory; a product expands 16-bit ones to float32 in the cache. With int8 the blocks' products
+/// are of integers, activations rounded too (ops/gemm_int8.h). Biases, norms, LayerScale and embeddings are float32 always.
+enum class Precision { stored, f32, f16, bf16, int8 };  // stored: as the file has them
 
 class Encoder {
  public:
   /// Loads a checkpoint (read_vit_config() says what it must hold; `microns` in its metadata is the side of a patch in tissue).
   /// On the CPU the packed matrices are the only copy. `threads` do not matter: set_thread_count(). Throws Exit::missing, Exit::data, or
-  /// Exit::usage for f16 or bf16 on a GPU, which computes with float32 weights.
+  /// Exit::usage for f16, bf16 or int8 on a GPU, which computes with float32 weights.
   explicit Encoder(const std::string& path, Context context = {}, Precision precision = Precision::stored);
   /// Random weights: for measurements, and as the encoder to beat. Stored is float32.
   Encoder(const VitConfig& config, double microns, uint64_t seed, Context context = {}, Precision precision = Precision::stored);

@@ -3,9 +3,13 @@
 #include "engine/half.h"
 #include "engine/threads.h"
 #include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 namespace stflow {
 namespace {
+
+/// A held weight in 8 bits: panels of words with four integers each.
+bool in_int8(const Tensor& weight) { return weight.packed && weight.type == DType::i32; }
 
 struct Linear final : Op {
   Activation activation;
@@ -27,6 +31,13 @@ struct Linear final : Op {
     on(c.context, [&](auto b) { linear_pack(b, c.in[1], c.prepared); });
   }
   void forward(const Call& c) const override {
+    if (in_int8(c.in[1])) {
+      const int64_t out = c.out.cols(), in = c.in[0].cols();
+      const Epilogue<float> epilogue{c.in[2].as<const float>(), nullptr, activation, false};
+      return on_cpu(c.context.isa, [&](auto b) {
+        gemm_int8(b, c.in[0].as<const float>(), in, c.out.rows(), c.in[1].data, out, in, c.out.as<float>(), out, epilogue, c.scratch);
+      });
+    }
     on(c.context, [&](auto b) {
       const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
       if (!packed) linear_pack(b, c.in[1], c.scratch);
@@ -46,7 +57,8 @@ struct Linear final : Op {
   }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
-    return c.in[1].packed || (constant && !c.training) ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
+    if (c.in[1].packed) return int8_scratch_bytes(c.out.rows(), c.in[0].cols());  // how it is held is known at bind() alone
+    return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 };
 
@@ -65,6 +77,12 @@ size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
 
 Array linear_hold(Isa isa, const Tensor& weight, DType held) {
   const Tensor flat{weight.data, {weight.shape[0], weight.size() / weight.shape[0]}, weight.type};
+  if (held == DType::i32) {
+    check(weight.type == DType::f32, "linear: {} cannot be held in 8 bits", name_of(weight.type));
+    Array panels({int64_t(int8_packed_bytes(flat.shape[0], flat.shape[1]) / 4)}, held);
+    on_cpu(isa, [&](auto b) { pack_int8(b, flat.as<const float>(), flat.shape[0], flat.shape[1], panels.tensor().data); });
+    return panels;
+  }
   Array rounded;
   if (held != weight.type) {
     check(weight.type == DType::f32 && is_half(held), "linear: {} cannot be held as {}", name_of(weight.type), name_of(held));

@@ -9,8 +9,8 @@ Var linear(Var x, Var weight, Var bias, Activation activation = Activation::none
 
 /// Packs `weight` into `packed` (linear_packed_bytes) for linear_forward; CUDA reads the weight itself and packs nothing.
 template <class B> void linear_pack(B, Tensor weight, void* packed);
-/// Packs `weight` (out, in; f32) as it is held for inference on the CPU in `held` (f32, f16, bf16; rounded to nearest even): what
-/// ParameterSet::hold() wants. Both are in the host's memory.
+/// Packs `weight` (out, in; f32, or f16 or bf16 already) as it is held for inference on the CPU, in f32, f16, bf16 or, as words of four
+/// 8-bit integers (ops/gemm_int8.h), in i32; rounded to nearest even: what ParameterSet::hold() wants. Both are in the host's memory.
 Array linear_hold(Isa isa, const Tensor& weight, DType held);
 /// `pre` receives what the activation is applied to, unless null.
 /// A packed `weight` (Tensor::packed) may be f16 or bf16.

@@ -10,7 +10,8 @@ void declare_data(Options& o, DataFlags& f) {
   o.flag("data", &f.path, "folder in a recognised layout, or a manifest CSV; without it the sample sections").placeholder("PATH");
   o.flag("embeddings", &f.options.embeddings, "folder with precomputed features, <sample>.h5 (HEST layout)").placeholder("DIR");
   o.flag("encoder", &f.encoder, "ViT checkpoint for the images; without it the one that comes with stflow").placeholder("FILE");
-  o.flag("precision", &f.precision, "how the encoder's matrices are held: as the file stores them, or f32, f16, bf16").choices(kPrecisions);
+  o.flag("precision", &f.precision, "how the encoder's matrices are held: as the file stores them, or f32, f16, bf16, int8")
+      .choices(kPrecisions);
   o.flag("cache-dir", &f.cache, "where computed features are kept").placeholder("DIR");
   o.flag("train", &f.options.train, "samples to train on");
   o.flag("val", &f.options.val, "samples to choose on");

@@ -21,7 +21,7 @@ struct FeatureOptions {
 };
 
 /// The values of --precision, and what one means.
-inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16"};
+inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16", "int8"};
 Precision precision_of(const std::string& word);
 
 /// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.

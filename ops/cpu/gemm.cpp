@@ -3,14 +3,12 @@
 #include "ops/gemm.h"
 
 #include "ops/cpu/activate.h"
-#include "ops/cpu/expand.h"
-#include "ops/cpu/gemm_tile.h"
+#include "ops/cpu/panels.h"
 #include "ops/cpu/transpose.h"
 
 namespace stflow {
 namespace {
 
-constexpr int64_t kDepth = 384;    // rows of a panel that are used at a time
 constexpr int64_t kBlock = 81920;  // numbers of a block of panels
 
 /// Calls f(begin, rows) for strips of at most kRows rows of nearly equal height.
@@ -35,24 +33,14 @@ template <class T> struct Ahead {
   }
 };
 
-/// A block of 16-bit panels that comes next, asked for a few lines at a time: expanding it would wait for memory otherwise.
-template <class W> struct AheadPanels {
-  const W* data;
-  int64_t apart, lines, all, at = 0;  // numbers between panels, cache lines of each, lines of all
-
-  STFLOW_INLINE void ask(int64_t count) {
-    for (; count > 0 && at < all; count--, at++) __builtin_prefetch(data + at / lines * apart + at % lines * 32, 0, 2);
-  }
-};
-
 /// C (m, n) = or += A * panels that hold k rows. Calls between() before each tile and done(i, rows, j, columns) for each part
-/// of C that is finished. A block of panels stays in the second cache, a strip of A in the first. Panels of 16-bit numbers become a
-/// block of T before its first use.
+/// of C that is finished. A block of panels stays in the second cache, a strip of A in the first.
 template <class T, bool RowMajor, class W, class Between, class Done>
 void multiply(Left<T> a, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
               Done done) {
-  constexpr bool kExpands = !std::is_same_v<W, T>;
-  alignas(64) T expanded[kExpands ? kBlock + kDepth * kPanel<T> : 1];
+  alignas(64) T strip[RowMajor ? kRows * kStrip : 1];
+  alignas(64) T room[std::is_same_v<T, W> ? 1 : kBlock + kDepth * kPanel<T>];
+  Panels<T, W> panels{packed, n, k, room, nullptr, 0, nullptr, 0, 0, 0};
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
@@ -60,34 +48,25 @@ void multiply(Left<T> a, int64_t m, const W* packed, int64_t n, int64_t k, T* c,
     const int64_t block = (kBlock / (depth > 0 ? depth : 1) / kPanel<T> + 1) * kPanel<T>;
     for (int64_t j0 = 0; j0 < n; j0 += block) {
       const int64_t j1 = j0 + block < n ? j0 + block : n;
-      const W* stored = packed + j0 * k + p * kPanel<T>;
-      const T* panels = nullptr;
-      int64_t apart = k;  // of the panels, in columns
-      if constexpr (kExpands) {
-        for (int64_t j = 0; j < j1 - j0; j += kPanel<T>) expand(stored + j * k, depth * kPanel<T>, expanded + j * depth);
-        panels = expanded, apart = depth;
-      } else {
-        panels = stored;
-      }
-      // They go on in the next block of columns, or in the next rows of all columns.
-      const int64_t rest = j1 < n ? n - j1 : last ? 0 : n, panels_next = ((rest < block ? rest : block) + kPanel<T> - 1) / kPanel<T>;
-      const int64_t lines = (j1 < n || k - p - depth > depth ? depth : k - p - depth) * kPanel<T> / 32 + 1;
-      AheadPanels<W> coming{packed + (j1 < n ? j1 * k + p * kPanel<T> : (p + depth) * kPanel<T>), k * kPanel<T>, lines,
-                            lines * panels_next};
       const int64_t tiles = (m + kRows - 1) / kRows * ((j1 - j0 + kPanel<T> - 1) / kPanel<T>);
-      const int64_t lines_of_tile = kExpands ? (coming.all + tiles - 1) / (tiles + 1) + 1 : 0;
+      panels.take(p, depth, j0, j1);
       strips(m, [&](int64_t i, int rows) {
-        const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
+        Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
         const int64_t below = m - i - rows < rows ? m - i - rows : rows;
-        Ahead<T> strip{left.data + rows * a.row, a.row, RowMajor ? below : 0, depth};  // the next strip of A
+        Ahead<T> next{left.data + rows * a.row, a.row, RowMajor ? below : 0, depth};  // strip of A
+        if constexpr (RowMajor) {
+          for (int r = 0; r < rows; r++)
+            lanes_of(depth, [&](int64_t q, int l) { store_n<T>(strip + r * kStrip + q, load_n(left.data + r * a.row + q, l), l); });
+          left = {strip, kStrip, 1};
+        }
         const int64_t share = (below * kPanel<T> + j1 - j0 - 1) / (j1 - j0);
         for (int64_t j = j0; j < j1; j += kPanel<T>) {
           const int columns = j1 - j < kPanel<T> ? int(j1 - j) : kPanel<T>;
-          strip.ask(share);
-          coming.ask(lines_of_tile);
+          next.ask(share);
+          panels.ask(tiles);
           if (depth >= 32) Ahead<T>{c + i * ldc + j, ldc, rows, columns}.ask(rows);
           between();
-          tile_of<T, RowMajor>(rows, left, panels + (j - j0) * apart, depth,
+          tile_of<T, RowMajor>(rows, left, panels.block + (j - j0) * panels.apart, depth,
                                {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
         }
         if (last) done(i, rows, j0, j1 - j0);
@@ -137,7 +116,8 @@ void product(const T* a, int64_t lda, int64_t m, const W* packed, int64_t n, int
   int64_t groups = row_blocks > 0 ? 32 / row_blocks : 1;
   const int64_t most = m * n * k >> 20;
   groups = groups < most ? groups : most;
-  groups = groups < 1 ? 1 : groups < panels ? groups : panels;
+  const int64_t pairs = (panels + 1) / 2;  // of panels: for a single one a strip of A is hardly worth its copy
+  groups = groups < 1 ? 1 : groups < pairs ? groups : pairs;
   parallel_for(row_blocks * groups, 1, [=, &e](int64_t piece, int64_t) {
     const int64_t block = piece / groups, group = piece % groups;
     const int64_t i = block * m / row_blocks, rows = (block + 1) * m / row_blocks - i;

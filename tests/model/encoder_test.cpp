@@ -118,14 +118,17 @@ TEST_CASE("encoder: features with matrices in 16 bits are within 2e-3 of float32
   for (const std::string name : {"vit_plain", "vit_registers_swiglu", "vit_layer_scale", "vit_placed_registers"}) {
     CAPTURE(name);
     const std::string path = "tests/fixtures/" + name + ".safetensors";
-    Encoder exact(path), f32(path, {}, Precision::f32), f16(path, {}, Precision::f16), bf16(path, {}, Precision::bf16);
+    Encoder exact(path), f32(path, {}, Precision::f32), f16(path, {}, Precision::f16), bf16(path, {}, Precision::bf16),
+        int8(path, {}, Precision::int8);
     const auto want = features_of(exact);
     CHECK(features_of(f32) == want);
     CHECK(apart(features_of(f16), want) < 5e-4);
     CHECK(apart(features_of(bf16), want) < 4e-3);
+    CHECK(apart(features_of(int8), want) < 3e-2);
     CHECK(f32.identity() == exact.identity());
     CHECK(f16.identity().at("precision") == "f16");
     CHECK(bf16.identity().at("precision") == "bf16");
+    CHECK(int8.identity().at("precision") == "int8");
   }
 }
 
@@ -145,9 +148,9 @@ TEST_CASE("encoder: matrices that are stored in 16 bits stay so, with the featur
   }
 }
 
-TEST_CASE("bad input: matrices in 16 bits on a GPU") {
+TEST_CASE("bad input: matrices in 16 or 8 bits on a GPU") {
   Context gpu;
   gpu.device = Device::cuda;
-  for (Precision p : {Precision::f16, Precision::bf16})
-    CHECK_THROWS_WITH_AS(Encoder(small(), 112, 7, gpu, p), "--precision: found 16 bits on a GPU, expected stored or f32", Error);
+  for (Precision p : {Precision::f16, Precision::bf16, Precision::int8})
+    CHECK_THROWS_WITH_AS(Encoder(small(), 112, 7, gpu, p), "--precision: found 16 or 8 bits on a GPU, expected stored or f32", Error);
 }

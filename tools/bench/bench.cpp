@@ -61,7 +61,7 @@ int bench(const Args& args) {
   o.flag("spots", &spots_text, "sizes of the slides of step, sample and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
   o.flag("sizes", &sizes, "sizes of vit: S/16, B/16, L/16, g/14").placeholder("SIZE,...");
-  o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16"});
+  o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16", "int8"});
   o.flag("limit", &limit, "a vit that takes longer than this many seconds is run once").at_least(0);
   declare_device(o, device);
   if (!o.parse(args)) return 0;

@@ -6,6 +6,7 @@
 #include "ops/fma_probe.h"
 #include "ops/gemm.h"
 #include "tools/bench/bench.h"
+#include "tools/features.h"
 
 namespace stflow::benchmark {
 namespace {
@@ -95,7 +96,7 @@ JsonOut measure_vit(const std::string& size, Precision precision, int64_t images
   for (size_t i = 0; i < rgb.size(); i++) rgb[i] = uint8_t(key.draw(i / 4).v[i % 4]);
   std::vector<float> features(size_t(images * encoder.dim()));
   encoder.embed(rgb.data(), 1, features.data());  // so that a single run is no first one
-  const std::string weights = precision == Precision::f16 ? ", f16" : precision == Precision::bf16 ? ", bf16" : "";
+  const std::string weights = precision == Precision::f32 ? "" : ", " + kPrecisions[size_t(precision)];
   JsonOut row{{"name", "ViT-" + size + weights}, {"images", images}, {"images_together", std::min(images, encoder.batch())}};
   row.update(time_runs(
       seconds, [&] { encoder.embed(rgb.data(), images, features.data()); }, limit));

@@ -46,7 +46,7 @@ release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection
 asan := -O1 -fsanitize=address,undefined,float-cast-overflow,float-divide-by-zero -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS -fno-omit-frame-pointer
 tsan := -O1 -fsanitize=thread
 plain := -DSTFLOW_ISA=Plain
-avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma
+avx2 := -DSTFLOW_ISA=Avx2 -mavx2 -mfma -mf16c
 # -Wno-...uninitialized: g++ 12 warns about the undefined registers in its own avx512fintrin.h.
 avx512 := -Wno-maybe-uninitialized -Wno-uninitialized -DSTFLOW_ISA=Avx512 -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 # One program for all architectures, and PTX for those to come. FMT_...: nvcc cannot evaluate fmt 9's consteval format strings; the host

@@ -6,7 +6,7 @@
 namespace stflow {
 
 struct Plain {};   // the baseline of the architecture (SSE2 on x86-64, NEON on aarch64)
-struct Avx2 {};    // AVX2 + FMA
+struct Avx2 {};    // AVX2 + FMA + F16C
 struct Avx512 {};  // AVX-512 F/BW/DQ/VL
 /// One NVIDIA GPU, or the emulator where the program was built without nvcc (engine/cuda/). Float32 only.
 struct Cuda {

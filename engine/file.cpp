@@ -67,6 +67,12 @@ FileView::~FileView() {
   if (mapped_) ::munmap(const_cast<unsigned char*>(data_), size_);
 }
 
+void FileView::forget(const unsigned char* from, size_t bytes) const {
+  const auto page = size_t(::sysconf(_SC_PAGESIZE)), begin = (size_t(from - data_) + page - 1) / page * page,
+             end = (size_t(from - data_) + bytes) / page * page;
+  if (end > begin) ::madvise(const_cast<unsigned char*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
 std::string read_text(const std::string& path, size_t limit) {
   FileView file(path);
   if (file.size() > limit) fail(Exit::data, "{}: {} bytes, expected at most {}", path, file.size(), limit);

@@ -24,6 +24,8 @@ class FileView {
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] const unsigned char* data() const { return data_; }
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  /// The pages within these bytes leave this process's memory; they are read again if they are looked at again.
+  void forget(const unsigned char* from, size_t bytes) const;
 
  private:
   std::string path_;

@@ -29,6 +29,8 @@ struct Parameter {
   int64_t offset = -1;  // first element in the flat arrays
   bool decays = false;  // weight decay applies (matrices only)
   bool present = true;  // false: an optional layer that this model does not have
+  bool packed = false;  // in no flat array: see ParameterSet::hold()
+  uint32_t number = 0;  // place in ParameterSet::all()
 };
 
 /// Owns every parameter of a model. Layers declare theirs in their constructors; allocate() then makes the memory.
@@ -36,11 +38,19 @@ class ParameterSet {
  public:
   /// Every parameter starts at a multiple of so many elements: on a 64-byte line.
   static constexpr int64_t kAlignment = 16;
-  explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu) : type_(type), device_(device) {}
+  /// `packs`, for inference: each matrix() has no place in the flat arrays, hold() gives it its only copy; there are no gradients.
+  explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu, bool packs = false)
+      : type_(type), device_(device), packs_(packs) {}
   /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
   Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
+  /// Likewise a matrix (rows, ...) that linear() alone reads.
+  Parameter matrix(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
   /// Makes values (initialised from `seed`, the same at any thread count) and gradients.
   void allocate(uint64_t seed);
+  /// The values that allocate(seed) gives p, into `out` (p.shape, f32 or f64).
+  void initialise(const Parameter& p, uint64_t seed, const Tensor& out) const;
+  /// Gives a packed parameter its numbers: `panels` in the layout of the operator that reads them, in the type they are held in.
+  void hold(const Parameter& p, Array panels);
 
   [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
   [[nodiscard]] const Parameter* find(const std::string& name) const;
@@ -54,15 +64,18 @@ class ParameterSet {
   [[nodiscard]] Array host_values() const { return copy_of(values_, device_, Device::cpu); }
   /// The view of p in a flat array of this set's layout.
   [[nodiscard]] Tensor slice(const Tensor& flat, const Parameter& p) const;
-  [[nodiscard]] Tensor value(const Parameter& p) const { return slice(values_.tensor(), p); }
+  [[nodiscard]] Tensor value(const Parameter& p) const { return p.packed ? held(p) : slice(values_.tensor(), p); }
   [[nodiscard]] Tensor grad(const Parameter& p) const { return slice(grads_.tensor(), p); }
 
  private:
+  [[nodiscard]] Tensor held(const Parameter& p) const;
   std::vector<Parameter> list_;
   int64_t size_ = 0;
   DType type_;
   Device device_;
+  bool packs_;
   Array values_, grads_;
+  std::vector<Array> held_;  // by number
 };
 
 }  // namespace stflow

@@ -38,6 +38,8 @@ struct Op {
   virtual void forward(const Call&) const = 0;
   virtual void backward(const Call&) const = 0;
   virtual unsigned keep() const { return kInputs | kOutput; }
+  /// True for an op that reads inputs with Tensor::packed.
+  virtual bool reads_packed() const { return false; }
   virtual size_t saved_bytes(const Call&) const { return 0; }
   virtual size_t scratch_bytes(const Call&, bool /*backward*/) const { return 0; }
   virtual size_t prepared_bytes(const Call&) const { return 0; }

@@ -1,5 +1,6 @@
 #include "engine/storage.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -60,6 +61,9 @@ void Storage::reserve(size_t bytes) {
     return cuda_fill(data_, 0, bytes);
   }
   const bool huge = bytes >= 4 * kHugePage;
+  // Large memory is the system's again once it is freed. By itself glibc would begin to keep it after the first time, and an encoder that
+  // packs one matrix after another would leave holes of their size.
+  if (huge) [[maybe_unused]] static const int fixed = ::mallopt(M_MMAP_THRESHOLD, int(4 * kHugePage));
   const size_t align = huge ? kHugePage : kAlign;
   data_ = std::aligned_alloc(align, (bytes + align - 1) / align * align);
   if (!data_) fail(Exit::memory, "memory: {} bytes asked for, none free; lower --batch-size or --threads", bytes);

@@ -41,7 +41,8 @@ Var Tape::input(Tensor value, Tensor grad) {
 
 Var Tape::param(const Parameter& p) {
   Node n;
-  n.value.shape = p.shape, n.value.type = p.type, n.offset = p.offset, n.wants_grad = true;
+  n.value.shape = p.shape, n.value.type = p.type, n.value.packed = p.packed, n.offset = p.offset, n.number = p.number;
+  n.wants_grad = !p.packed;
   nodes_.push_back(n);
   return {this, int(nodes_.size()) - 1};
 }
@@ -56,11 +57,12 @@ Var Tape::add(const Op* op, const Var* in, int count) {
     if (in[i].id < 0) continue;
     check(in[i].tape == this, "{}: input {} belongs to another tape", op->name(), i);
     Node& source = nodes_[size_t(in[i].id)];
+    check(!source.value.packed || op->reads_packed(), "{}: input {} is packed, expected rows of numbers", op->name(), i);
     shapes[i] = source.value;
     n.wants_grad |= source.wants_grad;
   }
   n.value = op->infer({shapes, size_t(count)});
-  n.value.data = nullptr;
+  n.value.data = nullptr, n.value.packed = false;
   nodes_.push_back(n);
   return {this, int(nodes_.size()) - 1};
 }
@@ -154,6 +156,9 @@ void Tape::bind(Storage& arena, const ParameterSet& params, Tensor grads) {
       n.value.data = static_cast<char*>(params.values().data) + at;
       n.grad = n.value;
       n.grad.data = grads.data ? static_cast<char*>(grads.data) + at : nullptr;
+    } else if (n.value.packed) {
+      const Tensor held = params.value(params.all()[n.number]);
+      n.value.data = held.data, n.value.type = held.type;
     }
   }
   for (auto& n : nodes_)

@@ -77,7 +77,7 @@ class Tape {
 
   [[nodiscard]] Tensor value(Var v) const { return nodes_[size_t(v.id)].value; }
   /// True for a param(): the same value in every run until the next bind().
-  [[nodiscard]] bool is_param(Var v) const { return nodes_[size_t(v.id)].offset >= 0; }
+  [[nodiscard]] bool is_param(Var v) const { return nodes_[size_t(v.id)].offset >= 0 || nodes_[size_t(v.id)].value.packed; }
   [[nodiscard]] bool training() const { return training_; }
   [[nodiscard]] Context context() const { return context_; }
   [[nodiscard]] int size() const { return int(nodes_.size()); }
@@ -105,6 +105,7 @@ class Tape {
     Tensor value, grad;
     bool wants_grad = false;
     int64_t offset = -1;  // of the parameter in the flat array, in elements
+    uint32_t number = 0;  // of a packed parameter
     size_t value_at = 0, grad_at = 0, saved_at = 0, scratch_at = 0, back_scratch_at = 0, prepared_at = 0;
     size_t saved = 0, scratch = 0, back_scratch = 0, prepared = 0;
     int first_reader = -1;

@@ -9,10 +9,15 @@
 
 namespace stflow {
 
-enum class DType : uint8_t { f32, f64, i32 };
+/// f16 (IEEE half) and bf16 are how an encoder's matrices may be held (ParameterSet::hold()); nothing computes in them.
+enum class DType : uint8_t { f32, f64, i32, f16, bf16 };
 
-inline size_t bytes_of(DType t) { return t == DType::f64 ? 8 : 4; }
-inline const char* name_of(DType t) { return t == DType::f32 ? "f32" : t == DType::f64 ? "f64" : "i32"; }
+inline bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
+inline size_t bytes_of(DType t) { return t == DType::f64 ? 8 : is_half(t) ? 2 : 4; }
+inline const char* name_of(DType t) {
+  constexpr const char* kNames[] = {"f32", "f64", "i32", "f16", "bf16"};
+  return kNames[int(t)];
+}
 
 template <class T> struct DTypeOf;
 template <> struct DTypeOf<float> { static constexpr DType value = DType::f32; };
@@ -52,6 +57,7 @@ struct Tensor {
   void* data = nullptr;
   Shape shape;
   DType type = DType::f32;
+  bool packed = false;  // a matrix in the layout of the one operator that reads it (Op::reads_packed)
 
   [[nodiscard]] int64_t size() const { return shape.size(); }
   [[nodiscard]] size_t bytes() const { return size_t(size()) * bytes_of(type); }

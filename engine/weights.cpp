@@ -148,10 +148,27 @@ void convert(const StoredTensor& t, int64_t begin, int64_t end, Stored to, void*
 }
 
 std::string Weights::sha256() const {
-  if (files_.size() == 1) return stflow::sha256(files_[0]->text());
+  // A piece at a time: no more of a large file is resident.
+  const auto digest = [](const FileView& file) {
+    constexpr size_t kPiece = size_t(16) << 20;
+    Sha256 hash;
+    for (size_t at = 0; at < file.size(); at += kPiece) {
+      const size_t bytes = std::min(kPiece, file.size() - at);
+      hash.add(file.data() + at, bytes);
+      file.forget(file.data() + at, bytes);
+    }
+    return hash.hex();
+  };
+  if (files_.size() == 1) return digest(*files_[0]);
   std::string hashes;
-  for (const auto& f : files_) hashes += stflow::sha256(f->text()) + "\n";
+  for (const auto& f : files_) hashes += digest(*f) + "\n";
   return stflow::sha256(hashes);
+}
+
+void Weights::forget(const std::string& name) const {
+  const StoredTensor& t = at(name);
+  for (const auto& f : files_)
+    if (t.contiguous() && t.data >= f->data() && t.data < f->data() + f->size()) f->forget(t.data, size_t(t.size * bytes_of(t.type)));
 }
 
 uint64_t Weights::file_bytes() const {

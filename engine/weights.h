@@ -74,8 +74,10 @@ class Weights {
   [[nodiscard]] const std::string& meta(const std::string& key) const;
   /// All elements of a tensor as T (float, double, int32_t or int64_t); throws Exit::data for an integer T that cannot hold them.
   template <class T> [[nodiscard]] std::vector<T> read(const std::string& name) const;
-  /// Fills `out` (f32, f64 or i32; in the memory of `device`); throws Exit::data naming both shapes when they differ.
+  /// Fills `out` (in the memory of `device`); throws Exit::data naming both shapes when they differ.
   void read_into(const std::string& name, const Tensor& out, Device device = Device::cpu) const;
+  /// The tensor's bytes leave this process's memory: for whoever goes through files that are larger than what may be resident.
+  void forget(const std::string& name) const;
 
   /// Adds a view; its bytes must belong to a file or to memory that this object keeps. Throws Exit::data if the name is there already.
   void add(StoredTensor t);

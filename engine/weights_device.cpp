@@ -13,7 +13,8 @@ void Weights::read_into(const std::string& name, const Tensor& out, Device devic
   const StoredTensor& t = at(name);
   std::vector<int64_t> wanted(out.shape.n, out.shape.n + out.shape.rank);
   if (t.shape != wanted) fail(Exit::data, "{}: tensor '{}': shape {}, expected {}", path(), name, t.shape_text(), out.shape.text());
-  convert(t, 0, t.size, out.type == DType::f64 ? Stored::f64 : out.type == DType::f32 ? Stored::f32 : Stored::i32, out.data, path());
+  constexpr Stored kAs[] = {Stored::f32, Stored::f64, Stored::i32, Stored::f16, Stored::bf16};  // by DType
+  convert(t, 0, t.size, kAs[size_t(out.type)], out.data, path());
 }
 
 }  // namespace stflow

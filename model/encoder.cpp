@@ -1,6 +1,7 @@
 #include "model/encoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 #include "engine/safetensors.h"
@@ -10,8 +11,8 @@
 namespace stflow {
 namespace {
 
-/// As many images as keep the widest activation within about 8 MB of cache.
-int64_t batch_of(const Network& net) { return std::clamp<int64_t>((int64_t(8) << 20) / (net.widest() * 4), 1, 32); }
+/// As many images as keep the widest activation within about 4 MB of cache for each thread.
+int64_t batch_of(const Network& net) { return std::clamp<int64_t>(thread_count() * (int64_t(4) << 20) / (net.widest() * 4), 1, 32); }
 
 double microns_of(const Weights& file) {
   auto found = file.metadata().find("microns");
@@ -23,45 +24,82 @@ double microns_of(const Weights& file) {
   return x;
 }
 
+/// The type in which a matrix of the file's type is held (i32 for words of four 8-bit integers). The patch embedding keeps its own.
+DType held_as(Precision precision, const Parameter& p, DType stored) {
+  if (precision == Precision::stored || p.shape.rank != 2) return stored;
+  return precision == Precision::f16    ? DType::f16
+         : precision == Precision::bf16 ? DType::bf16
+         : precision == Precision::int8 ? DType::i32
+                                        : DType::f32;
+}
+
 }  // namespace
 
-/// The network's parameters and one inference tape, recorded once: weights packed, memory laid out.
+/// The network's parameters, and an inference tape for each number of images that run together.
 struct Encoder::Program {
+  struct Run {
+    Tape tape;
+    Storage arena;
+    Var features;
+    Run(const Network& net, const ParameterSet& set, Tensor images, int64_t many, const Context& context)
+        : tape(context), arena(0, context.device) {
+      images.shape.n[0] = many;
+      features = net(tape.input(images));
+      tape.plan(false);
+      tape.bind(arena, set);
+    }
+  };
   Context context;
   ParameterSet set;
   Network net;
   double microns;
   int64_t batch;
   Staged images;  // (batch, size, size, 3), normalised
-  Tape tape;
-  Storage arena;
-  Var features;
+  std::map<int64_t, std::unique_ptr<Run>> runs;
   std::map<std::string, std::string> identity;
 
-  Program(const NetworkConfig& c, double microns_, const Context& context_, int64_t batch_)
+  Program(const NetworkConfig& c, double microns_, const Context& context_, Precision precision, int64_t batch_)
       : context(context_),
-        set(DType::f32, context.device),
+        set(DType::f32, context.device, context.device == Device::cpu),
         net(set, c),
         microns(microns_),
         batch(batch_ > 0 ? batch_ : batch_of(net)),
-        images({batch, net.input().image, net.input().image, 3}, DType::f32, context),
-        tape(context),
-        arena(0, context.device) {}
+        images({batch, net.input().image, net.input().image, 3}, DType::f32, context) {
+    if (context.device != Device::cpu && precision != Precision::stored && precision != Precision::f32)
+      fail(Exit::usage, "--precision: found 16 or 8 bits on a GPU, expected stored or f32");
+  }
+
+  /// Packs every matrix, one at a time: stored(p) is the type of what there is, fill(p, t) reads it into t of that type or of f32.
+  template <class StoredType, class Fill> void pack(Precision precision, StoredType stored, Fill fill) {
+    for (const Parameter& p : set.all()) {
+      if (!p.packed) continue;
+      const DType has = stored(p), held = held_as(precision, p, has);
+      const Array matrix(p.shape, has == held ? held : DType::f32);
+      fill(p, matrix);
+      set.hold(p, linear_hold(context.isa, matrix, held));
+      if (held != has && held != DType::f32) identity["precision"] = held == DType::i32 ? "int8" : name_of(held);
+    }
+  }
 
   void ready(std::string weights) {
-    identity = network_metadata(net.config());
+    identity.merge(network_metadata(net.config()));
     identity["weights"] = std::move(weights);
     identity["microns"] = fmt::format("{}", microns);
-    features = net(tape.input(images));
-    tape.plan(false);
-    tape.bind(arena, set);
+    run_of(batch);
+  }
+
+  Run& run_of(int64_t many) {
+    std::unique_ptr<Run>& r = runs[many];
+    if (!r) r = std::make_unique<Run>(net, set, images, many, context);
+    return *r;
   }
 
   /// Features of the first `many` images.
   void run(int64_t many, float* out) {
     images.send();
-    tape.forward();
-    const Tensor all = tape.value(features);
+    Run& r = run_of(many);
+    r.tape.forward();
+    const Tensor all = r.tape.value(r.features);
     copy(Device::cpu, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
   }
 
@@ -80,18 +118,32 @@ struct Encoder::Program {
   }
 };
 
-Encoder::Encoder(const Weights& file, Context context, int64_t batch)
-    : program_(std::make_unique<Program>(read_network_config(file), microns_of(file), context, batch)) {
+Encoder::Encoder(const Weights& file, Context context, Precision precision, int64_t batch)
+    : program_(std::make_unique<Program>(read_network_config(file), microns_of(file), context, precision, batch)) {
   program_->set.allocate(0);
   program_->net.load(file, program_->set);
+  program_->pack(
+      precision,
+      [&](const Parameter& p) {
+        const Stored type = file.at(p.name).type;
+        return type == Stored::f16 ? DType::f16 : type == Stored::bf16 ? DType::bf16 : DType::f32;
+      },
+      [&](const Parameter& p, const Tensor& to) {
+        file.read_into(p.name, to);
+        file.forget(p.name);
+      });
   program_->ready(file.sha256());
 }
 
-Encoder::Encoder(const std::string& path, Context context) : Encoder(canonical(SafeTensors(path)), context) {}
+Encoder::Encoder(const std::string& path, Context context, Precision precision)
+    : Encoder(canonical(SafeTensors(path)), context, precision) {}
 
-Encoder::Encoder(const NetworkConfig& config, double microns, uint64_t seed, Context context)
-    : program_(std::make_unique<Program>(config, microns, context, 0)) {
+Encoder::Encoder(const NetworkConfig& config, double microns, uint64_t seed, Context context, Precision precision)
+    : program_(std::make_unique<Program>(config, microns, context, precision, 0)) {
   program_->set.allocate(seed);
+  program_->pack(
+      precision, [](const Parameter&) { return DType::f32; },
+      [&](const Parameter& p, const Tensor& to) { program_->set.initialise(p, seed, to); });
   program_->ready(fmt::format("random:{}", seed));
 }
 
@@ -107,10 +159,12 @@ const std::map<std::string, std::string>& Encoder::identity() const { return pro
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {
   const int64_t pixels = int64_t(size()) * size() * 3;
-  for (int64_t i = 0; i < n; i += batch()) {
-    const int64_t many = std::min(batch(), n - i);  // the last batch computes what is left over from the one before it, too
+  for (int64_t i = 0; i < n;) {
+    int64_t many = batch();  // what is left in the end goes in powers of two, so that few programs serve any number
+    if (n - i < many) many = int64_t(std::bit_floor(uint64_t(n - i)));
     program_->normalise(rgb + i * pixels, many);
     program_->run(many, features + i * dim());
+    i += many;
   }
 }
 

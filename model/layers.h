@@ -14,7 +14,7 @@ struct Linear {
 
   Linear() = default;
   Linear(ParameterSet& set, const std::string& name, int64_t in, int64_t out, Init init = Init::fan_in, bool biased = true)
-      : weight(set.add(name + ".weight", {out, in}, init, in)) {
+      : weight(set.matrix(name + ".weight", {out, in}, init, in)) {
     bias.present = biased;
     if (biased) bias = set.add(name + ".bias", {out}, init == Init::fan_in ? Init::fan_in : Init::zero, in);
   }

@@ -75,7 +75,7 @@ void load_parameters(const Weights& file, const ParameterSet& set, const char* n
     fail(Exit::data, "{}: {}{}{}{}{}, expected exactly the tensors of this {}", file.path(), missing.empty() ? "" : "missing ", missing,
          missing.empty() || surplus.empty() ? "" : "; ", surplus.empty() ? "" : "surplus ", surplus, network);
   for (const auto& p : set.all())
-    if (!other || !other(p)) file.read_into(p.name, set.value(p), set.device());
+    if (!p.packed && (!other || !other(p))) file.read_into(p.name, set.value(p), set.device());
 }
 
 }  // namespace stflow

@@ -35,7 +35,7 @@ Var VitBlock::operator()(Var x) const {
 
 Vit::Vit(ParameterSet& set, const VitConfig& c)
     : config(c),
-      proj_weight(set.add("patch_embed.proj.weight", {c.dim, 3, c.patch, c.patch}, Init::xavier, 3 * c.patch * c.patch)),
+      proj_weight(set.matrix("patch_embed.proj.weight", {c.dim, 3, c.patch, c.patch}, Init::xavier, 3 * c.patch * c.patch)),
       proj_bias(set.add("patch_embed.proj.bias", {c.dim}, Init::zero)),
       cls_token(set.add("cls_token", {1, 1, c.dim}, Init::trunc_normal)) {
   if (c.registers) reg_token = set.add("reg_token", {1, c.registers, c.dim}, Init::trunc_normal);

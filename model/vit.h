@@ -71,8 +71,8 @@ struct Vit {
   [[nodiscard]] Var operator()(Var image) const;
 };
 
-/// Fills a Vit's parameters (allocated, of the configuration read_vit_config() gives but for the image size) from a checkpoint;
-/// position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
+/// Fills a Vit's parameters but for packed ones (allocated, of the configuration read_vit_config() gives but for the image size) from a
+/// checkpoint; position embeddings of another grid are resampled. Throws Exit::data naming every missing and every surplus tensor.
 void load_vit(const Weights& file, const Vit& vit, const ParameterSet& set);
 
 }  // namespace stflow

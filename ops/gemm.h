@@ -14,6 +14,14 @@ constexpr int64_t packed_elements(int64_t n, int64_t k) { return (n + 31) / 32 *
 /// are `ldw` numbers apart. `packed` holds packed_elements(n, k) numbers, 64-byte aligned. T is float or double.
 template <class B, class T> void pack_weights(B, const T* w, int64_t ldw, bool transposed, int64_t n, int64_t k, T* packed);
 
+/// 16-bit floating point as it lies in memory.
+struct Half {
+  uint16_t bits;
+};
+struct Bfloat {
+  uint16_t bits;
+};
+
 /// C (m, n) = A (m, k) times a packed operand, or C += with `accumulate`, on the calling thread; any m, n, k >= 0.
 /// Each element is summed over k in one fixed order.
 template <class B, class T>
@@ -30,6 +38,13 @@ template <class T> struct Epilogue {
 /// gemm_rows on all threads, with an epilogue.
 template <class B, class T>
 void gemm(B, const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& epilogue);
+
+/// pack_weights() of w (n, k) with n and ldw = k in 16 bits; W is Half or Bfloat.
+template <class B, class W> void pack_halves(B, const W* w, int64_t n, int64_t k, W* packed);
+/// gemm() with a right operand in 16 bits, which becomes float32 block by block in the cache: the bytes that gemm() gives for it.
+template <class B, class W>
+void gemm_halves(B, const float* a, int64_t lda, int64_t m, const W* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+                 const Epilogue<float>& epilogue);
 
 /// C (m, n) += A^T B for A (rows, m) and B (rows, n) row-major, and where `sums` is given sums (m) += the column sums of A,
 /// on all threads: the gradients of a weight and its bias. The rows are cut into gemm_transposed_pieces() partial sums that

@@ -1,9 +1,15 @@
 #include "ops/linear.h"
 
+#include "engine/half.h"
+#include "engine/threads.h"
 #include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 namespace stflow {
 namespace {
+
+/// A held weight in 8 bits: panels of words with four integers each.
+bool in_int8(const Tensor& weight) { return weight.packed && weight.type == DType::i32; }
 
 struct Linear final : Op {
   Activation activation;
@@ -15,6 +21,7 @@ struct Linear final : Op {
     const Shape &w = in[1].shape, &b = in[2].shape;
     check(w.rank == 2 && w[1] == in[0].cols(), "linear: input {}, weight {}, expected weight (out, {})", in[0].shape.text(), w.text(),
           in[0].cols());
+    check(!in[1].packed || in[0].type == DType::f32, "linear: input of {}, expected f32 for a packed weight", name_of(in[0].type));
     check(b.rank == 0 || b == Shape{w[0]}, "linear: bias {}, expected ({})", b.text(), w[0]);
     Tensor y = in[0];
     y.shape.n[y.shape.rank - 1] = w[0];
@@ -24,20 +31,33 @@ struct Linear final : Op {
     on(c.context, [&](auto b) { linear_pack(b, c.in[1], c.prepared); });
   }
   void forward(const Call& c) const override {
+    if (in_int8(c.in[1])) {
+      const int64_t out = c.out.cols(), in = c.in[0].cols();
+      const Epilogue<float> epilogue{c.in[2].as<const float>(), nullptr, activation, false};
+      return on_cpu(c.context.isa, [&](auto b) {
+        gemm_int8(b, c.in[0].as<const float>(), in, c.out.rows(), c.in[1].data, out, in, c.out.as<float>(), out, epilogue, c.scratch);
+      });
+    }
     on(c.context, [&](auto b) {
-      if (!c.prepared) linear_pack(b, c.in[1], c.scratch);
-      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, c.prepared ? c.prepared : c.scratch, c.out, c.saved);
+      const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
+      if (!packed) linear_pack(b, c.in[1], c.scratch);
+      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, packed ? packed : c.scratch, c.out, c.saved);
     });
   }
   void backward(const Call& c) const override {
+    check(!c.in[1].packed, "linear: backward through a packed weight");
     on(c.context,
        [&](auto b) { linear_backward(b, c.in[0], c.in[1], activation, c.saved, c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
+  bool reads_packed() const override { return true; }
   size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
-  size_t prepared_bytes(const Call& c) const override { return constant ? linear_packed_bytes(c.context.device, c.in[1]) : 0; }
+  size_t prepared_bytes(const Call& c) const override {
+    return constant && !c.in[1].packed ? linear_packed_bytes(c.context.device, c.in[1]) : 0;
+  }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
+    if (c.in[1].packed) return int8_scratch_bytes(c.out.rows(), c.in[0].cols());  // how it is held is known at bind() alone
     return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 };
@@ -53,6 +73,29 @@ size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
   if (device == Device::cuda) return size_t(linear_bias_pieces(x.rows()) * out) * bytes_of(w.type);
   return aligned(size_t(packed_elements(in, out)) * bytes_of(w.type)) +
          size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
+}
+
+Array linear_hold(Isa isa, const Tensor& weight, DType held) {
+  const Tensor flat{weight.data, {weight.shape[0], weight.size() / weight.shape[0]}, weight.type};
+  if (held == DType::i32) {
+    check(weight.type == DType::f32, "linear: {} cannot be held in 8 bits", name_of(weight.type));
+    Array panels({int64_t(int8_packed_bytes(flat.shape[0], flat.shape[1]) / 4)}, held);
+    on_cpu(isa, [&](auto b) { pack_int8(b, flat.as<const float>(), flat.shape[0], flat.shape[1], panels.tensor().data); });
+    return panels;
+  }
+  Array rounded;
+  if (held != weight.type) {
+    check(weight.type == DType::f32 && is_half(held), "linear: {} cannot be held as {}", name_of(weight.type), name_of(held));
+    rounded = Array(flat.shape, held);
+    parallel_for(flat.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+      const auto* from = flat.as<float>();
+      auto* to = rounded.as<uint16_t>();
+      for (int64_t i = begin; i < end; i++) to[i] = held == DType::f16 ? float_to_half(from[i]) : float_to_bfloat(from[i]);
+    });
+  }
+  Array panels({packed_elements(flat.shape[0], flat.shape[1])}, held);
+  on_cpu(isa, [&](auto b) { linear_pack(b, held == weight.type ? flat : rounded.tensor(), panels.tensor().data); });
+  return panels;
 }
 
 Var linear(Var x, Var weight, Var bias, Activation activation) {

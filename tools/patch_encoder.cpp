@@ -29,6 +29,12 @@ void declare_encoder(Options& o, EncoderFlags& f) {
       .choices({"card", "hest", "trident", "stpath"});
   o.flag("resample", &f.resample, "resize patches that are not of the encoder's size, which are refused otherwise");
   o.flag("patch-microns", &f.microns, "side of a patch in tissue; 0: what the encoder's file says").range(0, 100000);
+  o.flag("precision", &f.precision, "how the encoder's matrices are held: as the file stores them, or f32, f16, bf16, int8")
+      .choices(kPrecisions);
+}
+
+Precision precision_of(const std::string& word) {
+  return Precision(std::find(kPrecisions.begin(), kPrecisions.end(), word) - kPrecisions.begin());
 }
 
 std::string shipped(const std::string& folder) {
@@ -82,7 +88,7 @@ struct PatchEncoder::Source {
 PatchEncoder::PatchEncoder(const EncoderFlags& f) : PatchEncoder(f, Source::open(f)) {}
 
 PatchEncoder::PatchEncoder(const EncoderFlags& f, const Source& source)
-    : path_(source.weights.path()), encoder_(source.weights, f.context, f.batch) {
+    : path_(source.weights.path()), encoder_(source.weights, f.context, precision_of(f.precision), f.batch) {
   const int size = encoder_.size();
   spec_ = {f.microns > 0 ? f.microns : encoder_.microns(), size};
   if (source.preset) {

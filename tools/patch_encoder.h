@@ -16,17 +16,22 @@
 
 namespace stflow {
 
+/// The values of --precision, and what one means.
+inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16", "int8"};
+Precision precision_of(const std::string& word);
+
 struct EncoderFlags {
   std::string encoder;                    // a file, a folder or a published name; "" for the one that comes with stflow
   std::string preset;                     // which published encoder the file is, where it does not say so itself
   std::optional<std::string> preprocess;  // of a published encoder: card, hest, trident or stpath
   bool resample = false;                  // patches of another size are resized
   double microns = 0;                     // side of a patch; 0: what the encoder's file says
+  std::string precision = "stored";       // how the matrices are held: one of kPrecisions
   int64_t batch = 0;                      // patches that are computed together; 0: as many as fit a cache
   Context context;                        // where the encoder runs; no flag of its own
 };
 
-/// Declares --encoder, --encoder-preset, --preprocess, --resample and --patch-microns.
+/// Declares --encoder, --encoder-preset, --preprocess, --resample, --patch-microns and --precision.
 void declare_encoder(Options& o, EncoderFlags& f);
 
 /// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.

@@ -3,13 +3,12 @@
 #include "ops/gemm.h"
 
 #include "ops/cpu/activate.h"
-#include "ops/cpu/gemm_tile.h"
+#include "ops/cpu/panels.h"
 #include "ops/cpu/transpose.h"
 
 namespace stflow {
 namespace {
 
-constexpr int64_t kDepth = 384;    // rows of a panel that are used at a time
 constexpr int64_t kBlock = 81920;  // numbers of a block of panels
 
 /// Calls f(begin, rows) for strips of at most kRows rows of nearly equal height.
@@ -36,9 +35,12 @@ template <class T> struct Ahead {
 
 /// C (m, n) = or += A * panels that hold k rows. Calls between() before each tile and done(i, rows, j, columns) for each part
 /// of C that is finished. A block of panels stays in the second cache, a strip of A in the first.
-template <class T, bool RowMajor, class Between, class Done>
-void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
+template <class T, bool RowMajor, class W, class Between, class Done>
+void multiply(Left<T> a, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const T* bias, bool add, Between between,
               Done done) {
+  alignas(64) T strip[RowMajor ? kRows * kStrip : 1];
+  alignas(64) T room[std::is_same_v<T, W> ? 1 : kBlock + kDepth * kPanel<T>];
+  Panels<T, W> panels{packed, n, k, room, nullptr, 0, nullptr, 0, 0, 0};
   int64_t p = 0;
   do {
     const int64_t depth = k - p < kDepth ? k - p : kDepth;
@@ -46,17 +48,25 @@ void multiply(Left<T> a, int64_t m, const T* packed, int64_t n, int64_t k, T* c,
     const int64_t block = (kBlock / (depth > 0 ? depth : 1) / kPanel<T> + 1) * kPanel<T>;
     for (int64_t j0 = 0; j0 < n; j0 += block) {
       const int64_t j1 = j0 + block < n ? j0 + block : n;
+      const int64_t tiles = (m + kRows - 1) / kRows * ((j1 - j0 + kPanel<T> - 1) / kPanel<T>);
+      panels.take(p, depth, j0, j1);
       strips(m, [&](int64_t i, int rows) {
-        const Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
+        Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
         const int64_t below = m - i - rows < rows ? m - i - rows : rows;
-        Ahead<T> strip{left.data + rows * a.row, a.row, RowMajor ? below : 0, depth};  // the next strip of A
+        Ahead<T> next{left.data + rows * a.row, a.row, RowMajor ? below : 0, depth};  // strip of A
+        if constexpr (RowMajor) {
+          for (int r = 0; r < rows; r++)
+            lanes_of(depth, [&](int64_t q, int l) { store_n<T>(strip + r * kStrip + q, load_n(left.data + r * a.row + q, l), l); });
+          left = {strip, kStrip, 1};
+        }
         const int64_t share = (below * kPanel<T> + j1 - j0 - 1) / (j1 - j0);
         for (int64_t j = j0; j < j1; j += kPanel<T>) {
           const int columns = j1 - j < kPanel<T> ? int(j1 - j) : kPanel<T>;
-          strip.ask(share);
+          next.ask(share);
+          panels.ask(tiles);
           if (depth >= 32) Ahead<T>{c + i * ldc + j, ldc, rows, columns}.ask(rows);
           between();
-          tile_of<T, RowMajor>(rows, left, packed + j * k + p * kPanel<T>, depth,
+          tile_of<T, RowMajor>(rows, left, panels.block + (j - j0) * panels.apart, depth,
                                {c + i * ldc + j, ldc, columns, add || p > 0, bias && last ? bias + j : nullptr});
         }
         if (last) done(i, rows, j0, j1 - j0);
@@ -96,8 +106,8 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
   });
 }
 
-template <class T>
-void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
+template <class T, class W>
+void product(const T* a, int64_t lda, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
   // Blocks of rows as large as the share of a thread allows, and where these are few, groups of panels: about 32 pieces.
   const int64_t panels = (n + kPanel<T> - 1) / kPanel<T>, strip = kRows * n * k + 1, large = 32, small = 8;
   const int64_t worth = ((1 << 20) + strip - 1) / strip;  // strips that are worth a piece
@@ -106,7 +116,8 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
   int64_t groups = row_blocks > 0 ? 32 / row_blocks : 1;
   const int64_t most = m * n * k >> 20;
   groups = groups < most ? groups : most;
-  groups = groups < 1 ? 1 : groups < panels ? groups : panels;
+  const int64_t pairs = (panels + 1) / 2;  // of panels: for a single one a strip of A is hardly worth its copy
+  groups = groups < 1 ? 1 : groups < pairs ? groups : pairs;
   parallel_for(row_blocks * groups, 1, [=, &e](int64_t piece, int64_t) {
     const int64_t block = piece / groups, group = piece % groups;
     const int64_t i = block * m / row_blocks, rows = (block + 1) * m / row_blocks - i;
@@ -119,6 +130,19 @@ void product(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int
                         if (e.activation != Activation::none)
                           activate<T>(to + at, ldc, e.pre ? e.pre + i * ldc + j + at : nullptr, count, width, e.activation);
                       });
+  });
+}
+
+/// Panels of 16-bit numbers, the missing columns of the last one zero.
+template <class W> void pack_bits(const W* w, int64_t n, int64_t k, W* packed) {
+  constexpr int64_t kColumns = kPanel<float>;
+  parallel_for((n + kColumns - 1) / kColumns, 1 + 16384 / (k * kColumns + 1), [=](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; panel++)
+      for (int64_t p = 0; p < k; p++)
+        for (int64_t i = 0; i < kColumns; i++) {
+          const int64_t j = panel * kColumns + i;
+          packed[(panel * k + p) * kColumns + i] = j < n ? w[j * k + p] : W{0};
+        }
   });
 }
 
@@ -204,6 +228,20 @@ template <>
 void gemm(ThisIsa, const double* a, int64_t lda, int64_t m, const double* packed, int64_t n, int64_t k, double* c, int64_t ldc,
           const Epilogue<double>& e) {
   product<double>(a, lda, m, packed, n, k, c, ldc, e);
+}
+
+template <> void pack_halves(ThisIsa, const Half* w, int64_t n, int64_t k, Half* packed) { pack_bits(w, n, k, packed); }
+template <> void pack_halves(ThisIsa, const Bfloat* w, int64_t n, int64_t k, Bfloat* packed) { pack_bits(w, n, k, packed); }
+
+template <>
+void gemm_halves(ThisIsa, const float* a, int64_t lda, int64_t m, const Half* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+                 const Epilogue<float>& e) {
+  product<float>(a, lda, m, packed, n, k, c, ldc, e);
+}
+template <>
+void gemm_halves(ThisIsa, const float* a, int64_t lda, int64_t m, const Bfloat* packed, int64_t n, int64_t k, float* c, int64_t ldc,
+                 const Epilogue<float>& e) {
+  product<float>(a, lda, m, packed, n, k, c, ldc, e);
 }
 
 template <>

@@ -16,6 +16,9 @@ constexpr int kRows = 6;  // 12 of 16
 template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
 template <class T> constexpr int kPanel = 2 * kWidth<T>;
 
+constexpr int64_t kDepth = 384;          // rows of a panel that are used at a time
+constexpr int64_t kStrip = kDepth + 16;  // between rows of a strip: an odd number of cache lines, so that they share no set
+
 /// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
 template <class T> struct Left {
   const T* data;
@@ -46,12 +49,12 @@ template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool
 template <class F, int... I> STFLOW_INLINE void each(std::integer_sequence<int, I...>, F f) { (f(std::integral_constant<int, I>{}), ...); }
 template <int N, class F> STFLOW_INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
 
-/// R x (N registers) of the product over k rows of a panel.
+/// R x (N registers) of the product over k rows of a panel. A row-major left operand lies in a strip (row = kStrip).
 template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
   Reg<T> c[R * N];
   each<R * N>([&](auto i) STFLOW_INLINE_LAMBDA { c[i] = Reg<T>{}; });
   const T* x = a.data;
-  const int64_t row = RowMajor ? a.row : 1, column = RowMajor ? 1 : a.column;
+  const int64_t row = RowMajor ? kStrip : 1, column = RowMajor ? 1 : a.column;
   for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
     Reg<T> b[N];
     each<N>([&](auto j) STFLOW_INLINE_LAMBDA {

@@ -20,6 +20,12 @@ template <class T> void backward_activation(const T* pre, T* dy, int64_t size, A
 }  // namespace
 
 template <> void linear_pack(ThisIsa b, Tensor weight, void* packed) {
+  const auto halves = [&](auto zero) {
+    using W = decltype(zero);
+    pack_halves(b, weight.as<const W>(), weight.shape[0], weight.shape[1], static_cast<W*>(packed));
+  };
+  if (weight.type == DType::f16) return halves(Half{});
+  if (weight.type == DType::bf16) return halves(Bfloat{});
   by_type(weight.type, [&](auto zero) {
     using T = decltype(zero);
     pack_weights(b, weight.as<const T>(), weight.shape[1], false, weight.shape[0], weight.shape[1], static_cast<T*>(packed));
@@ -27,7 +33,13 @@ template <> void linear_pack(ThisIsa b, Tensor weight, void* packed) {
 }
 
 template <>
-void linear_forward(ThisIsa b, Tensor x, Tensor /*weight*/, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre) {
+void linear_forward(ThisIsa b, Tensor x, Tensor weight, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre) {
+  const auto halves = [&](auto zero) {
+    gemm_halves(b, x.as<const float>(), x.cols(), y.rows(), static_cast<const decltype(zero)*>(packed), y.cols(), x.cols(), y.as<float>(),
+                y.cols(), Epilogue<float>{bias.as<const float>(), static_cast<float*>(pre), activation, false});
+  };
+  if (weight.type == DType::f16) return halves(Half{});
+  if (weight.type == DType::bf16) return halves(Bfloat{});
   by_type(x.type, [&](auto zero) {
     using T = decltype(zero);
     const Epilogue<T> epilogue{bias.as<const T>(), static_cast<T*>(pre), activation, false};

@@ -2,11 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <tuple>
 
+#include "engine/safetensors.h"
 #include "engine/threads.h"
 #include "ops/attention.h"
 #include "tests/check.h"
+#include "tests/files.h"
 
 using namespace stflow;
 
@@ -77,4 +81,77 @@ TEST_CASE("encoder: a checkpoint gives its weights' digest and its microns") {
   CHECK(encoder.microns() == 0);
   CHECK(encoder.dim() == 96);
   CHECK(encoder.identity().at("num_heads") == "4");
+}
+
+namespace {
+
+std::vector<float> features_of(Encoder& encoder) {
+  const auto rgb = patches(2, encoder.size());
+  std::vector<float> f(size_t(2 * encoder.dim()));
+  encoder.embed(rgb.data(), 2, f.data());
+  return f;
+}
+
+double apart(const std::vector<float>& a, const std::vector<float>& b) {
+  return test::relative(view(const_cast<float*>(a.data()), {int64_t(a.size())}), view(const_cast<float*>(b.data()), {int64_t(b.size())}));
+}
+
+/// A fixture's checkpoint with its matrices in 16 bits.
+std::string with_halves(const test::TempFolder& folder, const std::string& name, Stored stored) {
+  const SafeTensors file("tests/fixtures/" + name + ".safetensors");
+  std::vector<Array> arrays;
+  std::vector<OutTensor> out;
+  for (const StoredTensor& t : file.tensors()) {
+    Shape shape;
+    for (int64_t n : t.shape) shape.n[shape.rank++] = n;
+    arrays.emplace_back(shape, DType::f32);
+    file.read_into(t.name, arrays.back());
+    out.emplace_back(t.name, arrays.back().tensor(), t.shape.size() == 2 ? stored : Stored::f32);
+  }
+  const std::string path = folder.path(name + ".safetensors");
+  write_safetensors(path, out, file.metadata());
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("encoder: features with matrices in 16 bits are within 2e-3 of float32's") {
+  for (const std::string name : {"vit_plain", "vit_registers_swiglu", "vit_layer_scale", "vit_placed_registers"}) {
+    CAPTURE(name);
+    const std::string path = "tests/fixtures/" + name + ".safetensors";
+    Encoder exact(path), f32(path, {}, Precision::f32), f16(path, {}, Precision::f16), bf16(path, {}, Precision::bf16),
+        int8(path, {}, Precision::int8);
+    const auto want = features_of(exact);
+    CHECK(features_of(f32) == want);
+    CHECK(apart(features_of(f16), want) < 5e-4);
+    CHECK(apart(features_of(bf16), want) < 4e-3);
+    CHECK(apart(features_of(int8), want) < 3e-2);
+    CHECK(f32.identity() == exact.identity());
+    CHECK(f16.identity().at("precision") == "f16");
+    CHECK(bf16.identity().at("precision") == "bf16");
+    CHECK(int8.identity().at("precision") == "int8");
+  }
+}
+
+TEST_CASE("encoder: matrices that are stored in 16 bits stay so, with the features of their float32 values") {
+  const test::TempFolder folder;
+  for (auto [stored, same, other] :
+       {std::tuple{Stored::f16, Precision::f16, Precision::bf16}, {Stored::bf16, Precision::bf16, Precision::f16}}) {
+    const std::string path = with_halves(folder, "vit_registers_swiglu", stored);
+    Encoder as_stored(path), wide(path, {}, Precision::f32), named(path, {}, same), rounded(path, {}, other);
+    const auto want = features_of(wide);
+    CHECK(features_of(as_stored) == want);
+    CHECK(features_of(named) == want);
+    CHECK(features_of(rounded) != want);
+    CHECK(as_stored.identity() == wide.identity());
+    CHECK(named.identity() == wide.identity());
+    CHECK(rounded.identity().at("precision") == (stored == Stored::f16 ? "bf16" : "f16"));
+  }
+}
+
+TEST_CASE("bad input: matrices in 16 or 8 bits on a GPU") {
+  Context gpu;
+  gpu.device = Device::cuda;
+  for (Precision p : {Precision::f16, Precision::bf16, Precision::int8})
+    CHECK_THROWS_WITH_AS(Encoder(small(), 112, 7, gpu, p), "--precision: found 16 or 8 bits on a GPU, expected stored or f32", Error);
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/half.h"
 #include "engine/storage.h"
 #include "engine/threads.h"
 #include "tests/check.h"
@@ -52,7 +53,67 @@ template <class T> void check_product(Isa isa, int64_t m, int64_t n, int64_t k, 
   CHECK(worst < limit);
 }
 
+float value_of(Half h) { return half_to_float(h.bits); }
+float value_of(Bfloat b) { return bfloat_to_float(b.bits); }
+
+/// gemm_halves() on weights of 16 bits must give the bytes of gemm() on their float32 values.
+template <class W> void check_halves(Isa isa, int64_t m, int64_t n, int64_t k) {
+  INFO(std::string(name_of(isa)), ": ", m, " x ", n, " x ", k, std::is_same_v<W, Half> ? " f16" : " bf16");
+  const auto a = numbers<float>(m * k, 1), w = numbers<float>(n * k, 2), bias = numbers<float>(n, 4);
+  std::vector<W> halves(w.size());
+  std::vector<float> wide(w.size()), want(size_t(m * n), 1.0f), got(want.size(), 2.0f);
+  for (size_t i = 0; i < w.size(); i++) {
+    halves[i] = W{std::is_same_v<W, Half> ? float_to_half(w[i]) : float_to_bfloat(w[i])};
+    wide[i] = value_of(halves[i]);
+  }
+  const size_t size = size_t(packed_elements(n, k));
+  Storage packed(size * sizeof(float)), packed_halves(size * sizeof(W));
+  auto* p = static_cast<float*>(packed.data());
+  auto* h = static_cast<W*>(packed_halves.data());
+  const Epilogue<float> epilogue{bias.data(), nullptr, Activation::gelu, false};
+  on_cpu(isa, [&](auto b) {
+    pack_weights(b, wide.data(), k, false, n, k, p);
+    gemm(b, a.data(), k, m, p, n, k, want.data(), n, epilogue);
+    pack_halves(b, halves.data(), n, k, h);
+    gemm_halves(b, a.data(), k, m, h, n, k, got.data(), n, epilogue);
+  });
+  CHECK(std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) == 0);
+}
+
+/// All 65,536 bit patterns come out as the numbers they stand for.
+template <class W> void check_patterns(Isa isa) {
+  constexpr int64_t n = 65536;
+  std::vector<W> all(n);
+  for (int64_t i = 0; i < n; i++) all[size_t(i)] = W{uint16_t(i)};
+  Storage packed(size_t(packed_elements(n, 1)) * sizeof(W));
+  std::vector<float> got(n);
+  const float one = 1;
+  on_cpu(isa, [&](auto b) {
+    pack_halves(b, all.data(), n, 1, static_cast<W*>(packed.data()));
+    gemm_halves(b, &one, 1, 1, static_cast<const W*>(packed.data()), n, 1, got.data(), n, Epilogue<float>{});
+  });
+  int64_t wrong = 0;
+  for (int64_t i = 0; i < n; i++) {
+    const float want = value_of(all[size_t(i)]);
+    wrong += std::isnan(want) ? !std::isnan(got[size_t(i)]) : got[size_t(i)] != want;
+  }
+  INFO(std::string(name_of(isa)));
+  CHECK(wrong == 0);
+}
+
 }  // namespace
+
+TEST_CASE("gemm: a right operand in 16 bits gives the bytes of its float32 values, on every instruction set") {
+  for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
+    if (!supports(isa)) continue;
+    check_patterns<Half>(isa);
+    check_patterns<Bfloat>(isa);
+    for (auto [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {15, 33, 3}, {29, 70, 40}, {7, 300, 0}, {500, 300, 800}}) {
+      check_halves<Half>(isa, m, n, k);
+      check_halves<Bfloat>(isa, m, n, k);
+    }
+  }
+}
 
 TEST_CASE("gemm: strided products of every ragged size on every instruction set") {
   for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {

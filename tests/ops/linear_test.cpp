@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "engine/half.h"
+#include "ops/add.h"
 #include "tests/check.h"
 
 using namespace stflow;
@@ -36,6 +38,39 @@ TEST_CASE("linear: a packed parameter gives the bytes of a weight packed on the 
   tape.bind(arena, set);
   tape.forward();
   CHECK(std::memcmp(tape.value(prepared).data, tape.value(packed).data, tape.value(packed).bytes()) == 0);
+}
+
+TEST_CASE("linear: a held weight gives the bytes of its values in float32, and only linear reads it") {
+  for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
+    if (!supports(isa)) continue;
+    for (DType held : {DType::f32, DType::f16, DType::bf16}) {
+      Context context;
+      context.isa = isa;
+      ParameterSet set(DType::f32, Device::cpu, true);
+      const Parameter w = set.matrix("w", {40, 70}, Init::fan_in, 70), b = set.add("b", {40}, Init::fan_in, 70);
+      set.allocate(1);
+      Array values(w.shape, DType::f32), x({33, 70}, DType::f32);
+      set.initialise(w, 1, values);
+      set.hold(w, linear_hold(isa, values, held));
+      for (int64_t i = 0; i < values.tensor().size(); i++) {
+        float& v = values.as<float>()[i];
+        if (held == DType::f16) v = half_to_float(float_to_half(v));
+        if (held == DType::bf16) v = bfloat_to_float(float_to_bfloat(v));
+      }
+      const auto numbers = test::normal(33 * 70, 5);
+      for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
+      Tape tape(context);
+      const Var in = tape.input(x);
+      const Var got = linear(in, tape.param(w), tape.param(b), Activation::gelu);
+      const Var want = linear(in, tape.input(values), tape.param(b), Activation::gelu);
+      CHECK_THROWS_AS(add(tape.param(w), tape.param(w)), Error);
+      tape.plan(false, true);
+      Storage arena;
+      tape.bind(arena, set);
+      tape.forward();
+      CHECK(std::memcmp(tape.value(got).data, tape.value(want).data, tape.value(want).bytes()) == 0);
+    }
+  }
 }
 
 TEST_CASE("linear: refuses shapes that do not fit") {

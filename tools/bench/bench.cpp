@@ -1,12 +1,14 @@
 // stflow bench: what this machine gives, and what stflow makes of it.
 #include "tools/bench/bench.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "engine/device.h"
 #include "engine/threads.h"
 #include "engine/version.h"
 #include "tools/commands.h"
+#include "tools/patch_encoder.h"
 
 namespace stflow {
 namespace {
@@ -54,16 +56,24 @@ std::string text_of(const JsonOut& rows) {
 int bench(const Args& args) {
   std::string what = "all";
   DeviceFlag device;
-  double seconds = 2;
-  std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"};
+  double seconds = 2, limit = 120;
+  std::string precision = "f32";
+  std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"}, sizes{"B/16"};
   Options o("bench", "Times the operators, a training step and sampling on this machine.", "stflow bench step --threads 2 --json");
   o.argument("what", &what, "what to time").choices({"all", "step", "sample", "ops", "vit", "gemm", "peak", "allreduce"}).optional();
   o.flag("seconds", &seconds, "time for each row, after one run to warm up; at least three runs").range(0, 3600);
   o.flag("spots", &spots_text, "sizes of the slides of step, sample and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
+  o.flag("sizes", &sizes, "sizes of vit: S/16, B/16, L/16, g/14").placeholder("SIZE,...");
+  o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16", "int8"});
+  o.flag("limit", &limit, "a vit that takes longer than this many seconds is run once").at_least(0);
   declare_device(o, device);
   if (!o.parse(args)) return 0;
   const std::vector<int64_t> spots = whole_numbers("spots", spots_text), images = whole_numbers("images", images_text);
+
+  for (const std::string& s : sizes)
+    if (std::find(benchmark::kVitSizes.begin(), benchmark::kVitSizes.end(), s) == benchmark::kVitSizes.end())
+      fail(Exit::usage, "--sizes: found '{}', expected S/16, B/16, L/16 or g/14", s);
 
   const JsonOut probe = benchmark::in_child([&] { return benchmark::measure_peak(seconds < 1 ? seconds : 1); });
   const double peak = probe["gflops"].get<double>();
@@ -81,10 +91,11 @@ int bench(const Args& args) {
     for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_gemm(seconds / 4)); })) add("gemm", row);
   }
   if (wanted("vit"))
-    for (const int64_t n : images) {
-      terminal::info("vit, {} images", n);
-      add("vit", benchmark::in_child([&] { return benchmark::measure_vit(n, seconds, device); }));
-    }
+    for (const std::string& size : sizes)
+      for (const int64_t n : images) {
+        terminal::info("vit {}, {} images", size, n);
+        add("vit", benchmark::in_child([&] { return benchmark::measure_vit(size, precision_of(precision), n, seconds, limit, device); }));
+      }
   for (const char* preset : {"reference", "default"})
     for (const int64_t n : spots) {
       if (wanted("step")) {

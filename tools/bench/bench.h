@@ -2,16 +2,18 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
+#include "model/encoder.h"
 #include "tools/device_flag.h"
 #include "tools/json_out.h"
 
 namespace stflow::benchmark {
 
-/// Calls f once to warm up, then until `seconds` have passed and at least three times.
-/// {"median_seconds", "best_seconds", "runs"}.
-JsonOut time_runs(double seconds, const std::function<void()>& f);
+/// Calls f once to warm up, then until `seconds` have passed and at least three times; where the first call takes longer than `limit`
+/// seconds, it is the only one. {"median_seconds", "best_seconds", "runs"}.
+JsonOut time_runs(double seconds, const std::function<void()>& f, double limit = 1e9);
 
 /// Runs `measure` in a child process and returns its object with "peak_rss_bytes" of that process added. The caller must not have
 /// used the thread pool or a GPU: rows that run on a device choose it in the child. Errors of the child are thrown here.
@@ -21,8 +23,10 @@ JsonOut in_child(const std::function<JsonOut()>& measure);
 JsonOut measure_peak(double seconds);
 /// Products at the shapes of ViT-B/16 and STFlow: {"shape": [m, n, k], "gflops", ...} each.
 std::vector<JsonOut> measure_gemm(double seconds);
-/// ViT-B/16, 224 px, float32, random weights, on `images` images at a time: "images_per_second", "gflops", times.
-JsonOut measure_vit(int64_t images, double seconds, const DeviceFlag& device);
+/// The sizes of ViT that can be measured: S/16, B/16, L/16 and g/14 (SwiGLU), 224 px.
+extern const std::vector<std::string> kVitSizes;
+/// An encoder of random weights on `images` images given at a time: "images_per_second", "gflops", times.
+JsonOut measure_vit(const std::string& size, Precision precision, int64_t images, double seconds, double limit, const DeviceFlag& device);
 
 /// One optimiser step on a whole slide of `spots` spots (the denoiser of a preset; 1024 features, 50 genes): times and "arena_bytes".
 JsonOut measure_step(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);

@@ -47,10 +47,12 @@ std::string read_all(int from) {
 
 }  // namespace
 
-JsonOut time_runs(double seconds, const std::function<void()>& f) {
+JsonOut time_runs(double seconds, const std::function<void()>& f, double limit) {
   using Clock = std::chrono::steady_clock;
   const auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
+  const auto first = Clock::now();
   f();
+  if (const double t = since(first); t > limit) return {{"median_seconds", t}, {"best_seconds", t}, {"runs", 1}};
   std::vector<double> times;
   for (const auto start = Clock::now(); times.size() < 3 || since(start) < seconds;) {
     const auto begin = Clock::now();

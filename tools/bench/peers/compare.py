@@ -13,13 +13,15 @@ import sys
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--stflow", default="./stflow", help="the program")
-    p.add_argument("--stflow-src", required=True, help="clone of the authors' code")
+    p.add_argument("--what", default="step,sample,vit", help="groups to compare")
+    p.add_argument("--stflow-src", default="STFlow", help="clone of the authors' code, for step and sample")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=2, help="times that all take their turn; the best round counts")
     p.add_argument("--seconds", type=float, default=5, help="time for each row")
     p.add_argument("--limit", type=float, default=120, help="a peer's run longer than this many seconds is not repeated")
     p.add_argument("--spots", default="200,3000,10000")
     p.add_argument("--images", default="1,8")
+    p.add_argument("--sizes", default="B/16", help="of ViT: S/16, B/16, L/16, g/14")
     p.add_argument("--compile", action="store_true", help="also the authors' network under torch.compile")
     return p.parse_args()
 
@@ -32,7 +34,7 @@ def rows_of(words):
 
 
 def key(row):
-    return row["group"], row.get("spots") or row.get("images")
+    return (row["name"] if row["group"] == "vit" else row["group"]), row.get("spots") or row.get("images")
 
 
 def better(old, row):
@@ -44,11 +46,12 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     common = ["--threads", str(a.threads), "--seconds", str(a.seconds)]
     denoiser = [sys.executable, os.path.join(here, "denoiser_peer.py"), "--stflow-src", a.stflow_src, *common, "--limit", str(a.limit)]
-    vit = [sys.executable, os.path.join(here, "vit_peers.py"), *common, "--images", a.images]
+    sizes = ["--images", a.images, "--sizes", a.sizes, "--limit", str(a.limit)]
+    vit = [sys.executable, os.path.join(here, "vit_peers.py"), *common, *sizes]
     ours, theirs = {}, {}
     for _ in range(a.rounds):
-        for what in ("step", "sample", "vit"):
-            for row in rows_of([a.stflow, "bench", what, "--json", *common, "--spots", a.spots, "--images", a.images]):
+        for what in a.what.split(","):
+            for row in rows_of([a.stflow, "bench", what, "--json", *common, "--spots", a.spots, *sizes]):
                 if row["group"] != what or row.get("preset", "reference") != "reference":
                     continue
                 if better(ours.get(key(row)), row):

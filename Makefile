@@ -61,14 +61,14 @@ LIB_SOURCES := $(wildcard engine/*.cpp engine/cuda/*.cpp ops/*.cpp ops/cuda/*.cp
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
 CPU_SOURCES := $(wildcard ops/cpu/*.cpp)
 TOOL_SOURCES := $(wildcard tools/*.cpp tools/bench/*.cpp)
-TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/data/weights/*.cpp tests/tools/*.cpp)
+TEST_SOURCES := $(wildcard tests/*.cpp tests/engine/*.cpp $(if $(cuda_home),,tests/engine/cuda/*.cpp) tests/ops/*.cpp tests/model/*.cpp tests/data/*.cpp tests/data/weights/*.cpp tests/fuzz/*.cpp tests/tools/*.cpp)
 LIB_OBJECTS := $(LIB_SOURCES:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(CUDA_SOURCES:%.cu=$(BUILD)/%.cu.o)
 TOOL_OBJECTS := $(TOOL_SOURCES:%.cpp=$(BUILD)/%.o)
 TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(cuda_home),,$(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard tests/engine/cuda/*.cu)))
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
-.PHONY: all test asan tsan bench ptxas bundle fuzz format lint install clean FORCE
+.PHONY: all test asan tsan bench ptxas bundle fuzz fuzzers format lint install clean FORCE
 all: stflow
 
 # ./stflow is always the release build, with CUDA where that is built; a sanitizer's binary stays in its build folder.
@@ -134,10 +134,24 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(if $(filter release,$(MODE)),stflow)
 asan tsan:
 	$(MAKE) MODE=$@ test
 
-# Every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
+# libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
-fuzz:
+FUZZ_TARGETS := safetensors zip pickle json
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+fuzz_flags := -std=c++20 -g1 -O1 -I. -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test
+.PHONY: $(FUZZ_TARGETS:%=build/fuzz/run-%)
+fuzzers: $(FUZZ_TARGETS:%=build/fuzz/run-%)
+$(FUZZ_TARGETS:%=build/fuzz/run-%): build/fuzz/run-%: build/fuzz/%
+	tools/build/fuzz.sh $* $(FUZZ_SECONDS)
+$(FUZZ_TARGETS:%=build/fuzz/%): build/fuzz/%: tests/fuzz/libfuzzer/main.cpp $(FUZZ_SOURCES:%.cpp=build/fuzz/%.o)
+	@echo "  $@"
+	@clang++ $(fuzz_flags) -fsanitize=fuzzer -DSTFLOW_TARGET='"$*"' -o $@ $^ -lfmt -lz
+build/fuzz/%.o: %.cpp
+	@mkdir -p $(@D)
+	@echo "  $< [fuzz]"
+	@clang++ $(fuzz_flags) -MMD -MP -c -o $@ $<
 
 bench: stflow
 	./stflow bench
@@ -164,4 +178,4 @@ install: stflow
 clean:
 	rm -rf build stflow
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(FUZZ_SOURCES:%.cpp=build/fuzz/%.d)

@@ -88,11 +88,20 @@ bool read_answer(int fd, const ChildLimits& limits, std::string& answer) {
 
 }  // namespace
 
+std::mutex& fork_lock() {
+  static std::mutex lock;
+  return lock;
+}
+
 std::string in_child_process(const std::string& file, const std::string& kind, const ChildLimits& limits,
                              const std::function<std::string()>& work) {
   int ends[2];
   if (::pipe(ends) != 0) fail(Exit::memory, "{}: no pipe for its reader: {}", file, std::strerror(errno));
-  pid_t child = ::fork();
+  pid_t child = -1;
+  {
+    const std::lock_guard<std::mutex> hold(fork_lock());
+    child = ::fork();
+  }
   if (child < 0) {
     ::close(ends[0]), ::close(ends[1]);
     fail(Exit::memory, "{}: no process for its reader: {}", file, std::strerror(errno));

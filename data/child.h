@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 
 namespace stflow {
@@ -15,5 +16,9 @@ struct ChildLimits {
 /// crash, a hang or running out of memory becomes Exit::data "<file>: the reader ... , expected a readable <kind> file".
 std::string in_child_process(const std::string& file, const std::string& kind, const ChildLimits& limits,
                              const std::function<std::string()>& work);
+
+/// Held while a child is forked. Whoever else calls a library that children use holds it too, so that none starts from the middle of a
+/// call of another thread.
+std::mutex& fork_lock();
 
 }  // namespace stflow

@@ -2,85 +2,65 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <utility>
 
-#include "data/child.h"
+#include "data/answer.h"
 #include "data/hdf5_file.h"
 #include "engine/error.h"
-#include "engine/file.h"
+#include "engine/json.h"
 #include "engine/text.h"
 
 namespace stflow {
 namespace {
 
-// The child's answer: numbers as they lie in memory, each array after its length.
-template <class T> void append(std::string& out, const std::vector<T>& values) {
-  auto n = uint64_t(values.size());
-  out.append(reinterpret_cast<const char*>(&n), sizeof n);
-  out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
-}
-
-template <class T> std::vector<T> take(std::string_view& in, const std::string& path) {
-  uint64_t n = 0;
-  if (in.size() >= sizeof n) std::memcpy(&n, in.data(), sizeof n);
-  if (in.size() < sizeof n || n > (in.size() - sizeof n) / sizeof(T))
-    fail(Exit::data, "{}: the reader's answer is cut short, expected a readable HDF5 file", path);
-  std::vector<T> values(n);
-  if (n > 0) std::memcpy(values.data(), in.data() + sizeof n, n * sizeof(T));
-  in.remove_prefix(sizeof n + n * sizeof(T));
-  return values;
-}
-
 std::string read_file(const std::string& path) {
   Hdf5File file(path);
-  if (!file.has("embeddings"))
+  // TRIDENT's files have no barcodes; those that stflow embed writes do.
+  const std::string data = !file.has("embeddings") && file.has("features") && file.has("barcodes") ? "features" : "embeddings";
+  if (!file.has(data))
     fail(Exit::data, "{}: found {}, expected a dataset 'embeddings'", path, file.names().empty() ? "nothing" : listed(file.names()));
   int64_t rows = 0, dim = 0, places = 0, axes = 0;
-  std::vector<float> values = file.matrix<float>("embeddings", rows, dim);
+  std::vector<float> values = file.matrix<float>(data, rows, dim);
   std::vector<std::string> barcodes = file.strings(file.has("barcodes") || !file.has("barcode") ? "barcodes" : "barcode");
   if (int64_t(barcodes.size()) != rows)
-    fail(Exit::data, "{}: {} barcodes, expected {} as the rows of embeddings", path, barcodes.size(), rows);
-  if (rows < 1 || dim < 1) fail(Exit::data, "{}: dataset 'embeddings': {} x {} values, expected at least one", path, rows, dim);
+    fail(Exit::data, "{}: {} barcodes, expected {} as the rows of {}", path, barcodes.size(), rows, data);
+  if (rows < 1 || dim < 1) fail(Exit::data, "{}: dataset '{}': {} x {} values, expected at least one", path, data, rows, dim);
   std::vector<double> coords;
   if (file.has("coords")) {
     coords = file.matrix<double>("coords", places, axes);
     if (places != rows || axes != 2) fail(Exit::data, "{}: dataset 'coords': {} x {} values, expected {} x 2", path, places, axes, rows);
   }
-  std::string names;
-  for (const auto& b : barcodes) names += b + '\n';
   std::string out;
-  append(out, std::vector<int64_t>{rows, dim});
-  append(out, std::vector<char>(names.begin(), names.end()));
+  append(out, std::vector<int64_t>{dim});
+  append(out, barcodes);
   append(out, values);
   append(out, coords);
+  append(out, file.text("/", kFeatureOrigin).value_or(""));
   return out;
+}
+
+Origin read_origin(const std::string& text, const std::string& path) {
+  if (text.empty()) return {};
+  try {
+    return parse_json(text, fmt::format("{}: attribute {}", path, kFeatureOrigin)).get<Origin>();
+  } catch (const nlohmann::json::exception&) {
+    fail(Exit::data, "{}: attribute {}: {}, expected an object of texts", path, kFeatureOrigin, shown(text));
+  }
 }
 
 }  // namespace
 
 Embeddings load_embeddings(const std::string& path, const ChildLimits& limits) {
-  {
-    FileView file(path);
-    std::string_view what = sniff(file.text().substr(0, 512));
-    if (what != "an HDF5 file") fail(Exit::data, "{}: is {}, expected an HDF5 file", path, what.empty() ? "of an unknown format" : what);
-  }
-  std::string answer = in_child_process(path, "HDF5", limits, [&] { return read_file(path); });
-  std::string_view rest = answer;
+  const std::string answer = read_hdf5(path, limits, [&] { return read_file(path); });
+  Answer rest(answer, path);
   Embeddings e;
-  auto size = take<int64_t>(rest, path);
-  auto names = take<char>(rest, path);
-  e.values = take<float>(rest, path);
-  e.coords = take<double>(rest, path);
-  for (auto begin = names.begin(); begin != names.end();) {
-    auto end = std::find(begin, names.end(), '\n');
-    e.barcodes.emplace_back(begin, end);
-    begin = end == names.end() ? end : end + 1;
-  }
-  check(size.size() == 2 && int64_t(e.barcodes.size()) == size[0] && int64_t(e.values.size()) == size[0] * size[1],
-        "{}: a barcode with a line break", path);
-  e.dim = size[1];
+  e.dim = rest.one<int64_t>();
+  e.barcodes = rest.texts();
+  e.values = rest.take<float>();
+  e.coords = rest.take<double>();
+  e.origin = read_origin(rest.text(), path);
   return e;
 }
 
@@ -122,6 +102,7 @@ void read_embeddings(Section& s, const DataOptions& options, std::vector<std::st
   s.feature_dim = 0;
   s.keep(rows);
   s.feature_dim = e.dim;
+  s.origin = std::move(e.origin);
   s.features.resize(rows.size() * size_t(e.dim));
   for (size_t i = 0; i < rows.size(); i++) std::copy_n(e.values.begin() + from[i] * e.dim, e.dim, s.features.begin() + int64_t(i) * e.dim);
 }

@@ -1,45 +1,34 @@
 #include "data/hdf5_file.h"
 
-#include <hdf5.h>
-
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
 
+#include "data/hdf5_id.h"
 #include "engine/error.h"
+#include "engine/file.h"
 #include "engine/text.h"
 
 namespace stflow {
 namespace {
 
-/// An HDF5 identifier that closes itself.
-struct Id {
-  hid_t id;
-  herr_t (*close)(hid_t);
-  Id(hid_t i, herr_t (*c)(hid_t)) : id(i), close(c) {}
-  Id(const Id&) = delete;
-  Id& operator=(const Id&) = delete;
-  ~Id() {
-    if (id >= 0) close(id);
-  }
-  operator hid_t() const { return id; }
-};
-
 /// A dataset that is stored in this very file, by filters that are built in.
 struct Dataset {
   const std::string& file;
   const std::string& name;
-  Id data, type, space;
-  int64_t rows = 0, columns = 1;
+  Hdf5Id data, type, space;
+  std::vector<hsize_t> dims;
+  int64_t rows = 0, columns = 1;  // columns: what the dimensions after the first give
 
   template <class... A> [[noreturn]] void refuse(fmt::format_string<A...> format, A&&... args) const {
     fail(Exit::data, "{}: dataset '{}': {}", file, name, fmt::format(format, std::forward<A>(args)...));
   }
 
-  Dataset(const std::string& path, hid_t f, const std::string& n)
+  Dataset(const std::string& path, hid_t f, const std::string& n, int most_dimensions = 2)
       : file(path), name(n), data(open(f), H5Dclose), type(H5Dget_type(data), H5Tclose), space(H5Dget_space(data), H5Sclose) {
-    Id plist(H5Dget_create_plist(data), H5Pclose);
+    Hdf5Id plist(H5Dget_create_plist(data), H5Pclose);
     if (plist < 0 || type < 0 || space < 0) refuse("damaged, expected a readable dataset");
     H5D_layout_t layout = H5Pget_layout(plist);
     if (layout != H5D_COMPACT && layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED) refuse("virtual storage, expected data in this file");
@@ -51,17 +40,29 @@ struct Dataset {
       if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32)
         refuse("filter {}, expected gzip, shuffle or fletcher32", filter);
     }
-    hsize_t dims[2] = {0, 1};
-    int rank = H5Sget_simple_extent_ndims(space);
-    if (rank != 1 && rank != 2) refuse("{} dimensions, expected 1 or 2", rank);
-    H5Sget_simple_extent_dims(space, dims, nullptr);
+    const int rank = H5Sget_simple_extent_ndims(space);
+    if (rank < 1 || rank > most_dimensions)
+      refuse("{} dimensions, expected 1 {} {}", rank, most_dimensions == 2 ? "or" : "to", most_dimensions);
+    dims.resize(size_t(rank));
+    H5Sget_simple_extent_dims(space, dims.data(), nullptr);
     constexpr hsize_t kMost = hsize_t(1) << 40;
-    if (dims[0] > kMost || dims[1] > kMost || dims[0] * std::max<hsize_t>(dims[1], 1) > kMost)
-      refuse("{} x {} values, expected fewer", dims[0], dims[1]);
-    rows = int64_t(dims[0]), columns = int64_t(dims[1]);
+    hsize_t all = 1;
+    for (const hsize_t d : dims) {
+      if (d > kMost || all * std::max<hsize_t>(d, 1) > kMost) refuse("{} values, expected fewer", size_text());
+      all *= std::max<hsize_t>(d, 1);
+    }
+    rows = int64_t(dims[0]);
+    for (size_t i = 1; i < dims.size(); i++) columns *= int64_t(dims[i]);
     // deflate shrinks at most about 1,030 times: a larger claim is no whole file
     uint64_t claimed = uint64_t(rows) * uint64_t(columns) * H5Tget_size(type), stored = H5Dget_storage_size(data);
-    if (claimed / 1100 > stored) refuse("{} bytes stored for {} x {} values, expected a whole dataset", stored, rows, columns);
+    if (claimed / 1100 > stored) refuse("{} bytes stored for {} values, expected a whole dataset", stored, size_text());
+  }
+
+  /// "100 x 224 x 224 x 3".
+  [[nodiscard]] std::string size_text() const {
+    std::string text;
+    for (const hsize_t d : dims) text += (text.empty() ? "" : " x ") + std::to_string(d);
+    return dims.size() == 1 ? text + " x 1" : text;
   }
 
   hid_t open(hid_t f) const {
@@ -74,7 +75,22 @@ struct Dataset {
   }
 };
 
+/// An attribute; an id below 0 if there is none.
+Hdf5Id attribute(hid_t file, const std::string& object, const std::string& key) {
+  if (H5Aexists_by_name(file, object.c_str(), key.c_str(), H5P_DEFAULT) <= 0) return {-1, H5Aclose};
+  return {H5Aopen_by_name(file, object.c_str(), key.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose};
+}
+
 }  // namespace
+
+std::string read_hdf5(const std::string& path, const ChildLimits& limits, const std::function<std::string()>& work) {
+  {
+    const FileView file(path);
+    const std::string_view what = sniff(file.text().substr(0, 512));
+    if (what != "an HDF5 file") fail(Exit::data, "{}: is {}, expected an HDF5 file", path, what.empty() ? "of an unknown format" : what);
+  }
+  return in_child_process(path, "HDF5", limits, work);
+}
 
 Hdf5File::Hdf5File(const std::string& path) : path_(path) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
@@ -119,7 +135,7 @@ std::vector<std::string> Hdf5File::strings(const std::string& name) const {
   if (d.columns != 1) d.refuse("{} columns, expected one", d.columns);
   std::vector<std::string> out;
   const auto n = size_t(d.rows);
-  Id memory(H5Tcopy(H5T_C_S1), H5Tclose);
+  Hdf5Id memory(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_cset(memory, H5Tget_cset(d.type));
   if (H5Tis_variable_str(d.type) > 0) {
     H5Tset_size(memory, H5T_VARIABLE);
@@ -141,6 +157,66 @@ std::vector<std::string> Hdf5File::strings(const std::string& name) const {
     out.emplace_back(p, ::strnlen(p, length));
   }
   return out;
+}
+
+std::vector<int64_t> Hdf5File::shape(const std::string& name) const {
+  const Dataset d(path_, file_, name, 4);
+  return {d.dims.begin(), d.dims.end()};
+}
+
+std::string Hdf5File::bytes(const std::string& name, int64_t first, int64_t count) const {
+  const Dataset d(path_, file_, name, 4);
+  if (H5Tget_class(d.type) != H5T_INTEGER || H5Tget_size(d.type) != 1 || H5Tget_sign(d.type) != H5T_SGN_NONE)
+    d.refuse("no unsigned bytes, expected pixels");
+  if (first < 0 || count < 0 || first + count > d.rows) d.refuse("{} rows, expected at least {}", d.rows, first + count);
+  std::string values(size_t(count * d.columns), '\0');
+  if (values.empty()) return values;
+  std::vector<hsize_t> start(d.dims.size(), 0), size = d.dims;
+  start[0] = hsize_t(first), size[0] = hsize_t(count);
+  const Hdf5Id memory(H5Screate_simple(int(size.size()), size.data(), nullptr), H5Sclose);
+  if (H5Sselect_hyperslab(d.space, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr) < 0 ||
+      H5Dread(d.data, H5T_NATIVE_UINT8, memory, d.space, H5P_DEFAULT, values.data()) < 0)
+    d.refuse("damaged, expected readable pixels");
+  return values;
+}
+
+std::optional<double> Hdf5File::number(const std::string& object, const std::string& key) const {
+  const Hdf5Id a = attribute(file_, object, key);
+  if (a < 0) return {};
+  const Hdf5Id type(H5Aget_type(a), H5Tclose), space(H5Aget_space(a), H5Sclose);
+  const H5T_class_t kind = H5Tget_class(type);
+  std::array<double, 16> values{};
+  const hssize_t many = H5Sget_simple_extent_npoints(space);
+  if ((kind != H5T_FLOAT && kind != H5T_INTEGER) || many < 1 || many > hssize_t(values.size()) ||
+      H5Aread(a, H5T_NATIVE_DOUBLE, values.data()) < 0)
+    return {};
+  return values[0];
+}
+
+std::optional<std::string> Hdf5File::text(const std::string& object, const std::string& key) const {
+  constexpr size_t kMost = 65536;
+  const Hdf5Id a = attribute(file_, object, key);
+  if (a < 0) return {};
+  const Hdf5Id type(H5Aget_type(a), H5Tclose), space(H5Aget_space(a), H5Sclose);
+  if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_npoints(space) != 1) return {};
+  const Hdf5Id memory(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_cset(memory, H5Tget_cset(type));
+  if (H5Tis_variable_str(type) > 0) {
+    H5Tset_size(memory, H5T_VARIABLE);
+    char* pointer = nullptr;
+    if (H5Aread(a, memory, &pointer) < 0 || !pointer) return {};
+    std::string value(pointer, ::strnlen(pointer, kMost));
+    H5Dvlen_reclaim(memory, space, H5P_DEFAULT, &pointer);
+    return value;
+  }
+  const size_t length = H5Tget_size(type);
+  if (length == 0 || length > kMost) return {};
+  H5Tset_size(memory, length);
+  H5Tset_strpad(memory, H5T_STR_NULLPAD);
+  std::string value(length, '\0');
+  if (H5Aread(a, memory, value.data()) < 0) return {};
+  value.resize(::strnlen(value.data(), length));
+  return value;
 }
 
 }  // namespace stflow

@@ -1,8 +1,11 @@
 // The little of HDF5 that stflow reads. Used only inside in_child_process(): libhdf5 is not safe on hostile files.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "data/child.h"
 
 namespace stflow {
 
@@ -22,10 +25,22 @@ class Hdf5File {
   template <class T> std::vector<T> matrix(const std::string& name, int64_t& rows, int64_t& columns) const;
   /// A dataset of strings, (N) or (N, 1), fixed or variable length.
   [[nodiscard]] std::vector<std::string> strings(const std::string& name) const;
+  /// Sizes of a numeric dataset of at most 4 dimensions.
+  [[nodiscard]] std::vector<int64_t> shape(const std::string& name) const;
+  /// Rows [first, first + count) of a dataset of unsigned bytes, as they lie.
+  [[nodiscard]] std::string bytes(const std::string& name, int64_t first, int64_t count) const;
+  /// An attribute of a dataset, or of the root ("/"): a number, or the first of at most 16; a text of at most 64 KB. Empty if there is none
+  /// of that kind.
+  [[nodiscard]] std::optional<double> number(const std::string& object, const std::string& key) const;
+  [[nodiscard]] std::optional<std::string> text(const std::string& object, const std::string& key) const;
 
  private:
   std::string path_;
   int64_t file_ = -1;
 };
+
+/// Refuses what is no HDF5 file, then runs work() in a child process with these limits, plug-ins off, and returns its answer.
+/// Throws Exit::missing or Exit::data.
+std::string read_hdf5(const std::string& path, const ChildLimits& limits, const std::function<std::string()>& work);
 
 }  // namespace stflow

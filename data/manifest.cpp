@@ -108,6 +108,13 @@ std::vector<Source> read_manifest(const std::string& path) {
   return sources;
 }
 
+bool is_data_set(const std::string& folder) {
+  const fs::path root(folder);
+  const auto names = entries(root);
+  return fs::exists(root / "manifest.csv") || fs::exists(root / "ST-spotfiles") ||
+         std::any_of(names.begin(), names.end(), [](const std::string& n) { return middle(n, "alignment_table_", ".tsv").has_value(); });
+}
+
 Layout recognise(const std::string& folder) {
   const fs::path root(folder);
   if (!fs::is_directory(root)) fail(Exit::missing, "{}: no such folder, expected a data set", folder);

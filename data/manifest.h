@@ -25,5 +25,7 @@ struct Layout {
 ///   alignment tables: <S>.tsv[.gz], alignment_table_<S>.tsv, <S>.{jpg,jpeg,png}
 /// Throws Exit::missing if the folder does not exist, Exit::data naming what was looked for if it is none of these.
 Layout recognise(const std::string& folder);
+/// Whether a folder has anything that recognise() looks for first, so that it is meant to be one of these.
+bool is_data_set(const std::string& folder);
 
 }  // namespace stflow

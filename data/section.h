@@ -1,6 +1,7 @@
 // A tissue section: its image, its spots and what was measured on them. Plain data: readers fill it, models read it.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct Source {
   Split split = Split::none;
 };
 
+/// What made features: "kind" (encoder or precomputed), the encoder's weights and settings. Two that are equal have the same features.
+using Origin = std::map<std::string, std::string>;
+
 struct Section {
   Source source;
   int64_t width = 0, height = 0;  // pixels of the full-resolution image
@@ -28,6 +32,7 @@ struct Section {
   std::vector<float> counts;       // (N, G) row-major: molecules per spot and gene
   int64_t feature_dim = 0;
   std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
+  Origin origin;                // of precomputed features, if their file says it
   int64_t unmatched = 0;        // spots left out because one of the files lacks them
   std::string unmatched_where;  // how many in which, for the report
   int64_t poor = 0;             // spots left out because they have too few counts, if they are few

@@ -12,9 +12,9 @@ using Json = nlohmann::json;
 
 /// How far a document may go, and how its errors name a place.
 struct JsonRules {
-  int depth = 64;              // nested objects and arrays
-  int64_t values = 300'000;    // numbers, strings, literals, objects and arrays together
-  int64_t first_byte = -1;     // >= 0: errors say "byte <first_byte + offset>" instead of "line:column"
+  int depth = 64;            // nested objects and arrays
+  int64_t values = 300'000;  // numbers, strings, literals, objects and arrays together
+  int64_t first_byte = -1;   // >= 0: errors say "byte <first_byte + offset>" instead of "line:column"
 };
 
 /// Parses strict UTF-8 JSON (no comments, no NaN). Throws Exit::data "<file>: <line>:<column>: ..." for a syntax error, a key

@@ -89,7 +89,8 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
       if (!entry.is_object()) fail(Exit::data, "{}: byte {}: __metadata__ is no object, expected names with strings", path(), places[name]);
       for (const auto& [key, value] : entry.items()) {
         if (!value.is_string())
-          fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path(), places[name], shown(key).substr(1, shown(key).size() - 2), value.type_name());
+          fail(Exit::data, "{}: byte {}: __metadata__.{} is {}, expected a string", path(), places[name],
+               shown(key).substr(1, shown(key).size() - 2), value.type_name());
         set_metadata(key, value.get<std::string>());
       }
       continue;
@@ -109,8 +110,8 @@ SafeTensors::SafeTensors(const std::shared_ptr<const FileView>& file) : Weights(
   int64_t end = 0;
   for (size_t i : order) {
     if (ranges[i].first != end)
-      fail(Exit::data, "{}: byte {}: tensor {}: data start at byte {} ({}), expected {}", path(), places[found[i].name], shown(found[i].name, 160),
-           data_at + ranges[i].first, ranges[i].first > end ? "a hole" : "an overlap", data_at + end);
+      fail(Exit::data, "{}: byte {}: tensor {}: data start at byte {} ({}), expected {}", path(), places[found[i].name],
+           shown(found[i].name, 160), data_at + ranges[i].first, ranges[i].first > end ? "a hole" : "an overlap", data_at + end);
     end = ranges[i].second;
     add(std::move(found[i]));
   }

@@ -7,7 +7,6 @@
 
 #include "engine/half.h"
 #include "engine/hash.h"
-#include "engine/storage.h"
 #include "engine/text.h"
 
 namespace stflow {
@@ -188,18 +187,6 @@ template std::vector<float> Weights::read(const std::string&) const;
 template std::vector<double> Weights::read(const std::string&) const;
 template std::vector<int32_t> Weights::read(const std::string&) const;
 template std::vector<int64_t> Weights::read(const std::string&) const;
-
-void Weights::read_into(const std::string& name, const Tensor& out, Device device) const {
-  if (device != Device::cpu) {
-    const Array here(out.shape, out.type);
-    read_into(name, here);
-    return copy(device, out.data, Device::cpu, here.tensor().data, out.bytes());
-  }
-  const StoredTensor& t = at(name);
-  std::vector<int64_t> wanted(out.shape.n, out.shape.n + out.shape.rank);
-  if (t.shape != wanted) fail(Exit::data, "{}: tensor '{}': shape {}, expected {}", path(), name, t.shape_text(), out.shape.text());
-  convert(t, 0, t.size, out.type == DType::f64 ? Stored::f64 : out.type == DType::f32 ? Stored::f32 : Stored::i32, out.data, path());
-}
 
 void Weights::add(StoredTensor t) {
   if (const std::string name = shown(t.name, t.name.size() + 2); name.size() != t.name.size() + 2 || t.name.empty())

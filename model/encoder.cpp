@@ -31,18 +31,20 @@ struct Encoder::Program {
   ParameterSet set;
   Network net;
   double microns;
+  int64_t batch;
   Staged images;  // (batch, size, size, 3), normalised
   Tape tape;
   Storage arena;
   Var features;
   std::map<std::string, std::string> identity;
 
-  Program(const NetworkConfig& c, double microns_, const Context& context_)
+  Program(const NetworkConfig& c, double microns_, const Context& context_, int64_t batch_)
       : context(context_),
         set(DType::f32, context.device),
         net(set, c),
         microns(microns_),
-        images({batch_of(net), net.input().image, net.input().image, 3}, DType::f32, context),
+        batch(batch_ > 0 ? batch_ : batch_of(net)),
+        images({batch, net.input().image, net.input().image, 3}, DType::f32, context),
         tape(context),
         arena(0, context.device) {}
 
@@ -78,8 +80,8 @@ struct Encoder::Program {
   }
 };
 
-Encoder::Encoder(const Weights& file, Context context)
-    : program_(std::make_unique<Program>(read_network_config(file), microns_of(file), context)) {
+Encoder::Encoder(const Weights& file, Context context, int64_t batch)
+    : program_(std::make_unique<Program>(read_network_config(file), microns_of(file), context, batch)) {
   program_->set.allocate(0);
   program_->net.load(file, program_->set);
   program_->ready(file.sha256());
@@ -88,7 +90,7 @@ Encoder::Encoder(const Weights& file, Context context)
 Encoder::Encoder(const std::string& path, Context context) : Encoder(canonical(SafeTensors(path)), context) {}
 
 Encoder::Encoder(const NetworkConfig& config, double microns, uint64_t seed, Context context)
-    : program_(std::make_unique<Program>(config, microns, context)) {
+    : program_(std::make_unique<Program>(config, microns, context, 0)) {
   program_->set.allocate(seed);
   program_->ready(fmt::format("random:{}", seed));
 }
@@ -100,7 +102,7 @@ NetworkConfig Encoder::config() const { return program_->net.config(); }
 int64_t Encoder::dim() const { return program_->net.features(); }
 int Encoder::size() const { return int(program_->net.input().image); }
 double Encoder::microns() const { return program_->microns; }
-int64_t Encoder::batch() const { return batch_of(program_->net); }
+int64_t Encoder::batch() const { return program_->batch; }
 const std::map<std::string, std::string>& Encoder::identity() const { return program_->identity; }
 
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {

@@ -12,8 +12,9 @@ namespace stflow {
 class Encoder {
  public:
   /// Loads a canonical file (model/key_maps.h; `microns` in its metadata is the side of a patch in tissue).
-  /// `threads` do not matter: set_thread_count(). Throws Exit::data.
-  explicit Encoder(const Weights& file, Context context = {});
+  /// `threads` do not matter: set_thread_count(); nor does `batch`, how many images are computed together (0: as many as fit a cache).
+  /// Throws Exit::data.
+  explicit Encoder(const Weights& file, Context context = {}, int64_t batch = 0);
   /// Likewise a safetensors file with names that key_style() knows. Throws Exit::missing or Exit::data.
   explicit Encoder(const std::string& path, Context context = {});
   /// Random weights: for measurements, and as the encoder to beat.

@@ -286,8 +286,10 @@ void settle(Weights& w, const Style& style, const std::map<std::string, std::str
   if (family == "swin" || family == "resnet") needed.emplace_back("image_size");
   for (const std::string& key : needed)
     if (!has(key))
-      fail(Exit::data, "{}: {}: neither the file nor a config.json beside it tells, expected --preset NAME{}", w.path(), key,
-           key == "num_heads" ? " or --heads N" : "");
+      fail(Exit::data,
+           "{}: {}: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
+           "convert --preset)",
+           w.path(), key);
 }
 
 bool is_canonical(const Weights& file) { return file.metadata().contains("canonical"); }

@@ -70,6 +70,7 @@ std::map<std::string, std::string> preset_metadata(const Preset& p, Recipe recip
   constexpr const char* kFamilies[] = {"vit", "conch", "swin", "resnet"};
   auto three = [](const std::array<float, 3>& a) { return fmt::format("{},{},{}", a[0], a[1], a[2]); };
   std::map<std::string, std::string> m = {{"preset", std::string(p.name)},
+                                          {"preprocess", name_of(recipe)},
                                           {"family", kFamilies[size_t(p.family)]},
                                           {"image_size", std::to_string(p.image)},
                                           {"microns", fmt::format("{}", p.microns)},

@@ -10,16 +10,19 @@ namespace stflow {
 struct DataFlags {
   std::string path;
   DataOptions options;
-  std::string encoder, cache;
+  EncoderFlags encoder;
+  std::string cache;
   std::string duplicate_genes = "refuse", missing_genes = "refuse";
 
   /// What open_dataset() is told, after parsing.
   [[nodiscard]] DataOptions reading() const;
-  [[nodiscard]] FeatureOptions features(const Context& context) const { return {encoder, cache, context}; }
+  [[nodiscard]] FeatureOptions features(const Context& context) const;
   [[nodiscard]] MissingGenes missing() const { return missing_genes == "zero" ? MissingGenes::zero : MissingGenes::refuse; }
 };
 
 /// Declares them under "Data".
 void declare_data(Options& o, DataFlags& f);
+/// Those of them that say how tables and images are read, without --data.
+void declare_reading(Options& o, DataFlags& f);
 
 }  // namespace stflow

@@ -16,7 +16,8 @@ EncoderSource find_encoder(const std::string& text) {
     fail(Exit::missing, "{}: no such file, expected a file or folder of weights or the name of an encoder", text);
   if (!preset) preset = &preset_named(text);
   if (preset->hub.empty())
-    fail(Exit::missing, "{}: not in Hugging Face's hub, expected the path of {}", text, preset->files.empty() ? "its weights" : preset->files[0]);
+    fail(Exit::missing, "{}: not in Hugging Face's hub, expected the path of {}", text,
+         preset->files.empty() ? "its weights" : preset->files[0]);
   return {hub_file(preset->hub, preset->files), preset};
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <string>
 
-#include "engine/weights.h"
 #include "model/presets.h"
 
 namespace stflow {

@@ -1,115 +1,87 @@
 #include "tools/features.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <memory>
+#include <utility>
 
 #include "data/feature_cache.h"
 #include "data/patches.h"
-#include "model/encoder.h"
 #include "model/geometry.h"
-#include "tools/signals.h"
 #include "tools/terminal.h"
 
 namespace stflow {
 namespace {
 
-// Cuts a section's patches a batch at a time and encodes them.
-std::vector<float> encode(const Section& section, Encoder& encoder, const PatchSpec& spec, terminal::Progress& progress, int64_t done) {
-  const auto dim = encoder.dim();
-  const size_t bytes = size_t(spec.size) * size_t(spec.size) * 3;
-  std::vector<float> features(size_t(section.size() * dim)), out(size_t(encoder.batch() * dim));
-  std::vector<uint8_t> rgb(size_t(encoder.batch()) * bytes);
-  std::vector<int64_t> rows;
-  auto flush = [&] {
-    encoder.embed(rgb.data(), int64_t(rows.size()), out.data());
-    for (size_t i = 0; i < rows.size(); i++) std::copy_n(out.begin() + int64_t(i) * dim, dim, features.begin() + rows[i] * dim);
-    progress.update(done += int64_t(rows.size()), section.sample());
-    if (stop_requested())
-      fail(Exit::preempted, "stopped by a signal while embedding {}, expected the end; start again: sections in the cache are kept",
-           section.sample());
-    rows.clear();
-  };
-  cut_patches(section.source.image, section.xy, patch_side(section, spec), spec.size, [&](int64_t i, const uint8_t* patch) {
-    std::copy_n(patch, bytes, rgb.begin() + int64_t(rows.size() * bytes));
-    rows.push_back(i);
-    if (int64_t(rows.size()) == encoder.batch()) flush();
-  });
-  if (!rows.empty()) flush();
-  return features;
-}
-
 void warn_all(const std::vector<std::string>& warnings) {
   for (const std::string& w : warnings) terminal::warn("{}", w);
 }
 
+// All sections have features of one origin, and of the encoder that the user named, if any.
+Origin precomputed(const std::vector<Section>& sections, const FeatureOptions& options) {
+  const Section& first = sections[0];
+  for (const Section& s : sections) {
+    if (s.features.empty()) fail(Exit::data, "{}: embeddings: none, expected features for every section once one has them", s.sample());
+    if (s.feature_dim != first.feature_dim)
+      fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as in {}", s.sample(), s.feature_dim, first.feature_dim,
+           first.sample());
+    if (s.origin != first.origin)
+      fail(Exit::data, "{}: embeddings: {}, expected {} as in {}", s.sample(), text_of(s.origin), text_of(first.origin), first.sample());
+  }
+  if (!options.encoder.encoder.empty()) {
+    const PatchEncoder encoder(options.encoder);
+    if (encoder.dim() != first.feature_dim)
+      fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as {} gives", first.sample(), first.feature_dim, encoder.dim(),
+           options.encoder.encoder);
+    if (!first.origin.empty() && first.origin != encoder.origin())
+      fail(Exit::data, "{}: embeddings: {}, expected {} as --encoder says", first.sample(), text_of(first.origin),
+           text_of(encoder.origin()));
+  }
+  if (!first.origin.empty()) return first.origin;
+  return {{"kind", "precomputed"}, {"dim", std::to_string(first.feature_dim)}};
+}
+
 }  // namespace
 
-std::string shipped(const std::string& folder) {
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  const auto beside = program.parent_path() / folder, installed = program.parent_path() / "../share/stflow" / folder;
-  return (std::filesystem::exists(installed, error) && !std::filesystem::exists(beside, error) ? installed : beside)
-      .lexically_normal()
-      .string();
+PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void(int64_t, const float*)> row, std::function<void()> done) {
+  PatchJob job{s.sample(), s.size(), {}, std::move(row), std::move(done)};
+  job.pieces.emplace_back([&s, spec](const PatchJob::Sink& sink) {
+    const int64_t size = spec.size;
+    cut_patches(s.source.image, s.xy, patch_side(s, spec), spec.size, [&](int64_t i, const uint8_t* rgb) {
+      sink(i, {size, size, {rgb, rgb + size * size * 3}});
+    });
+  });
+  return job;
 }
 
-std::string default_encoder() {
-  const std::string folder = shipped("weights");
-  std::error_code error;
-  std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (entry.path().filename().string().starts_with("stflow-vit") && entry.path().extension() == ".safetensors")
-      found.push_back(entry.path().string());
-  if (!found.empty()) return *std::max_element(found.begin(), found.end());
-  fail(Exit::missing,
-       "{}: no stflow-vit*.safetensors, expected the encoder that comes with stflow; pass --encoder FILE or --embeddings DIR", folder);
-}
-
-std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options) {
-  if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); })) {
-    for (const Section& s : sections) {
-      if (s.features.empty()) fail(Exit::data, "{}: embeddings: none, expected features for every section once one has them", s.sample());
-      if (s.feature_dim != sections[0].feature_dim)
-        fail(Exit::data, "{}: embeddings: {} features a spot, expected {} as in {}", s.sample(), s.feature_dim, sections[0].feature_dim,
-             sections[0].sample());
-    }
-    return {{"kind", "precomputed"}, {"dim", std::to_string(sections[0].feature_dim)}};
-  }
-  const std::string path = options.encoder.empty() ? default_encoder() : options.encoder;
-  Encoder encoder(path, options.context);
-  if (!(encoder.microns() > 0)) fail(Exit::data, "{}: metadata: no 'microns', expected the side of a patch in tissue", path);
-  std::map<std::string, std::string> identity = encoder.identity();
-  identity["kind"] = "encoder";
+Origin add_features(std::vector<Section>& sections, const FeatureOptions& options) {
+  if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); }))
+    return precomputed(sections, options);
+  PatchEncoder encoder(options.encoder);
+  const PatchSpec spec = encoder.scaled_spec();
   std::string text;
-  for (const auto& [key, value] : identity) text += fmt::format("{}={}\n", key, value);
-  const PatchSpec spec{encoder.microns(), encoder.size()};
+  for (const auto& [key, value] : encoder.origin()) text += fmt::format("{}={}\n", key, value);
   const FeatureCache cache(options.cache);
   std::vector<std::string> warnings;
-  std::vector<Section*> uncached;
-  std::vector<std::string> keys;
+  std::vector<PatchJob> jobs;
   int64_t patches = 0;
   for (Section& s : sections) {
     const std::string key = FeatureCache::key(s, text, spec);
     s.feature_dim = encoder.dim();
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
-    uncached.push_back(&s), keys.push_back(key), patches += s.size();
+    s.features.resize(size_t(s.size() * s.feature_dim));
+    patches += s.size();
+    jobs.push_back(section_job(
+        s, spec, [&s](int64_t row, const float* x) { std::copy_n(x, s.feature_dim, s.features.begin() + row * s.feature_dim); },
+        [&s, &cache, &warnings, key] { cache.store(key, s.size(), s.feature_dim, s.features, warnings); }));
   }
-  if (uncached.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
+  if (jobs.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
   else
     terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
-                   sections.size() - uncached.size(), sections.size());
+                   sections.size() - jobs.size(), sections.size());
   terminal::Progress progress("features", patches);
-  int64_t done = 0;
-  for (size_t i = 0; i < uncached.size(); i++) {
-    Section& s = *uncached[i];
-    s.features = encode(s, encoder, spec, progress, done);
-    done += s.size();
-    cache.store(keys[i], s.size(), encoder.dim(), s.features, warnings);
-  }
+  embed_patches(encoder, jobs, progress);
   progress.finish();
   warn_all(warnings);
-  return identity;
+  return encoder.origin();
 }
 
 Slide make_slide(const Section& section, const Panel& panel, MissingGenes uncached) {

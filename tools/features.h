@@ -1,33 +1,30 @@
 // From sections on disk to slides that a model sees: features from an encoder (kept in a cache) or precomputed ones.
 #pragma once
-#include <map>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
 #include "data/panel.h"
-#include "engine/device.h"
 #include "model/slide.h"
+#include "tools/patch_encoder.h"
 
 namespace stflow {
 
-/// What --encoder, --cache-dir and --device say.
+/// What --encoder (and what goes with it), --cache-dir and --device say.
 struct FeatureOptions {
-  std::string encoder;  // a checkpoint; "" for the one that comes with stflow
-  std::string cache;    // folder; "" for none
-  Context context;      // where the encoder runs
+  EncoderFlags encoder;
+  std::string cache;  // folder; "" for none
 };
-
-/// Where a folder that comes with stflow is ("weights", "data/samples"): beside the program, else where `make install` puts it.
-/// If it is in neither place, the one beside the program, for the error of whoever opens it.
-std::string shipped(const std::string& folder);
-/// The checkpoint that comes with stflow; throws Exit::missing with what to pass if it is not there.
-std::string default_encoder();
 
 /// Makes sure that every section has features. If one came with precomputed features all must have; otherwise they come from the
 /// cache or are computed now (with a progress bar; Exit::preempted at a stop signal, if those are caught). Returns the identity of what
-/// made them: "kind" precomputed or encoder, sizes, hashes.
-std::map<std::string, std::string> add_features(std::vector<Section>& sections, const FeatureOptions& options);
+/// made them: what the files of precomputed features say, "kind" precomputed and their width if they say nothing. Throws Exit::data,
+/// showing both, for sections of different origin, and for features that are not those of the encoder that the options name.
+Origin add_features(std::vector<Section>& sections, const FeatureOptions& options);
+
+/// The patches of a section as a job for embed_patches(), cut from its image as `spec` says.
+PatchJob section_job(const Section& section, const PatchSpec& spec, std::function<void(int64_t, const float*)> row,
+                     std::function<void()> done);
 
 /// A slide of the section's spots, with counts of the panel where the section has counts.
 Slide make_slide(const Section& section, const Panel& panel, MissingGenes missing);

@@ -3,31 +3,78 @@
 
 #include "data/weights/open.h"
 #include "engine/text.h"
+#include "model/key_maps.h"
+#include "model/network.h"
 #include "tools/commands.h"
 #include "tools/encoder_source.h"
 #include "tools/json_out.h"
+#include "tools/network_names.h"
 
 namespace stflow {
+namespace {
+
+/// What network it is, as `json`'s members; "problem" where that stays open.
+void add_network(JsonOut& json, const Weights& file, const std::map<std::string, std::string>& settings) {
+  try {
+    const KeyStyle style = key_style(file);
+    json["names"] = style.name;
+    json["family"] = style.family;
+    if (!style.prefix.empty()) json["prefix"] = style.prefix;
+    const Weights network = canonical(file, settings);
+    const NetworkConfig config = read_network_config(network);
+    for (const auto& [key, value] : network_metadata(config)) json["network"][key] = value;
+    if (const auto* vit = std::get_if<VitConfig>(&config)) {
+      json["network"]["patch"] = vit->patch, json["network"]["dim"] = vit->dim, json["network"]["depth"] = vit->depth;
+      json["network"]["tokens"] = vit->prefix() + vit->grid();
+      json["network"]["registers"] = vit->registers;
+    }
+    const NetworkNames names = compare_names(network);
+    json["features"] = names.features;
+    json["missing"] = names.missing;
+    json["surplus"] = names.surplus;
+    json["of_other_shape"] = names.of_other_shape;
+  } catch (const Error& e) {
+    if (e.code() != Exit::data) throw;
+    json["problem"] = std::string(e.what());
+  }
+}
+
+std::string text_of(const JsonOut& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  return value.empty() ? "none" : listed(value.get<std::vector<std::string>>());
+}
+
+}  // namespace
 
 int inspect(const Args& args) {
-  std::string in, part;
+  std::string in, part, preset;
   bool list = false, hash = false;
-  Options o("inspect", "Says what a file of weights is; no tensor is read.", "stflow inspect pytorch_model.bin --tensors");
+  Options o("inspect", "Says what a file of weights is and whether an encoder can be made of it.",
+            "stflow inspect pytorch_model.bin --tensors");
   o.argument("file", &in, "file or folder of weights, or the name of a downloaded encoder");
+  o.flag("preset", &preset, "the published encoder that these weights are").placeholder("NAME");
   o.flag("part", &part, "which of several state dicts (teacher, student...)").placeholder("NAME");
   o.flag("tensors", &list, "list every tensor");
   o.flag("sha256", &hash, "the hash of the file, too: reads all of it");
   if (!o.parse(args)) return 0;
 
-  const Weights w = open_weights(find_encoder(in).path, part);
+  const EncoderSource source = find_encoder(in);
+  const Preset* chosen = preset.empty() ? source.preset : &preset_named(preset);
+  const Weights w = open_weights(source.path, part);
   std::map<std::string, int64_t> types;
   int64_t parameters = 0;
   for (const StoredTensor& t : w.tensors()) {
     types[name_of(t.type)] += t.size;
     if (is_float(t.type)) parameters += t.size;
   }
-  JsonOut json{{"file", w.path()}, {"container", w.container()}, {"bytes", w.file_bytes()}, {"tensors", w.tensors().size()}, {"parameters", parameters}};
+  JsonOut json{{"file", w.path()},
+               {"container", w.container()},
+               {"bytes", w.file_bytes()},
+               {"tensors", w.tensors().size()},
+               {"parameters", parameters}};
   json["elements"] = types;
+  add_network(json, w, chosen ? preset_metadata(*chosen, Recipe::card) : std::map<std::string, std::string>{});
   if (hash) json["sha256"] = w.sha256();
   json["metadata"] = w.metadata();
   json["notes"] = w.notes();
@@ -35,14 +82,18 @@ int inspect(const Args& args) {
     for (const StoredTensor& t : w.tensors()) json["tensor"][t.name] = {{"dtype", name_of(t.type)}, {"shape", t.shape}};
   if (terminal::settings().json) return print_json(json), 0;
 
-  std::string text = fmt::format("{}\n  container   {}, {} bytes\n  tensors     {}, {} parameters\n", w.path(), w.container(), w.file_bytes(),
-                                 w.tensors().size(), parameters);
+  std::string text = fmt::format("{}\n  container      {}, {} bytes\n  tensors        {}, {} parameters\n", w.path(), w.container(),
+                                 w.file_bytes(), w.tensors().size(), parameters);
   std::string elements;
   for (const auto& [type, n] : types) elements += fmt::format("{}{} {}", elements.empty() ? "" : ", ", n, type);
-  text += fmt::format("  elements    {}\n", elements);
-  if (hash) text += fmt::format("  sha256      {}\n", json["sha256"].get<std::string>());
-  for (const auto& [key, value] : w.metadata()) text += fmt::format("  metadata    {} = {}\n", shown(key), shown(value, 100));
-  for (const std::string& n : w.notes()) text += fmt::format("  note        {}\n", n);
+  text += fmt::format("  elements       {}\n", elements);
+  for (const char* key : {"names", "family", "prefix", "features", "missing", "surplus", "of_other_shape", "problem"})
+    if (json.contains(key)) text += fmt::format("  {:<14} {}\n", key, text_of(json[key]));
+  if (json.contains("network"))
+    for (const auto& [key, value] : json["network"].items()) text += fmt::format("  network        {} = {}\n", key, text_of(value));
+  if (hash) text += fmt::format("  sha256         {}\n", json["sha256"].get<std::string>());
+  for (const auto& [key, value] : w.metadata()) text += fmt::format("  metadata       {} = {}\n", shown(key), shown(value, 100));
+  for (const std::string& n : w.notes()) text += fmt::format("  note           {}\n", n);
   if (list)
     for (const StoredTensor& t : w.tensors()) text += fmt::format("  {:<5} {:<20} {}\n", name_of(t.type), t.shape_text(), t.name);
   terminal::result(text);

@@ -22,6 +22,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "train STFlow on tissue sections and score it on held-out ones", train},
     {"predict", "predict expression for further sections with a trained model", predict},
+    {"embed", "turn patches of tissue into features with an image encoder", embed},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
     {"inspect", "what a file of weights is", inspect},

@@ -222,7 +222,8 @@ std::vector<Options::Word> Options::read_words(const Args& args) {
       for (auto& g : flags_)
         if (g.letter_ && g.letter_ == arg[1] && arg.size() == 2) f = &g;
       if (!f) fail(Exit::usage, "{}: no such flag of 'stflow {}'; see 'stflow {} --help'", arg, command_, command_);
-      words.push_back({f, "true", arg});
+      if (!f->is_bool() && i + 1 == args.size()) fail(Exit::usage, "{}: found no value, expected {}", arg, f->expectation());
+      words.push_back({f, f->is_bool() ? "true" : args[++i], arg});
       continue;
     }
     const size_t equal = std::min(arg.find('='), arg.size());

@@ -13,20 +13,6 @@
 #include "tools/json_out.h"
 
 namespace stflow {
-namespace {
-
-// Features of another encoder mean something else, whatever their width.
-void compare_identity(const std::map<std::string, std::string>& model, const std::map<std::string, std::string>& data,
-                      const std::string& path) {
-  for (const auto& [key, value] : model) {
-    const auto found = data.find(key);
-    const std::string here = found == data.end() ? "absent" : found->second;
-    if (here != value) fail(Exit::data, "{}: features: '{}' is {}, expected {} as in training", path, key, here, value);
-  }
-}
-
-}  // namespace
-
 int predict(const Args& args) {
   DataFlags data;
   DeviceFlag device_flag;
@@ -58,7 +44,7 @@ int predict(const Args& args) {
   for (const std::string& n : set.notes) terminal::info("{}", n);
   const bool several = set.sections.size() > 1;
   if (several) make_output_folder(out);
-  compare_identity(model.encoder, add_features(set.sections, data.features(device.context)), data.path);
+  compare_origin(model.encoder, add_features(set.sections, data.features(device.context)), data.path);
   const Panel panel{model.genes, "the model's"};
   JsonOut json = JsonOut::object();
   for (Section& section : set.sections) {

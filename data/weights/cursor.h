@@ -14,7 +14,8 @@ inline bool checked_mul(uint64_t a, uint64_t b, uint64_t& product) { return !__b
 
 class Cursor {
  public:
-  /// `where` names the part of the file in messages, with what follows it: "" or "a/data.pkl: "; the place of its first byte there is `base`.
+  /// `where` names the part of the file in messages, with what follows it: "" or "a/data.pkl: "; the place of its first byte there is
+  /// `base`.
   Cursor(std::string_view bytes, std::string file, std::string where = "", uint64_t base = 0)
       : bytes_(bytes), file_(std::move(file)), where_(std::move(where)), base_(base) {}
 

@@ -63,8 +63,8 @@ std::string hub_file(std::string_view repository, const std::vector<std::string_
   std::vector<std::string> list(names.begin(), names.end());
   std::string all;
   for (size_t i = 0; i < list.size(); i++) all += (i == 0 ? "" : i + 1 == list.size() ? " or " : ", ") + list[i];
-  fail(Exit::missing, "{}: no {}, expected a download: 'huggingface-cli download {} {}', or pass the file", folder_in_cache(repository), all,
-       repository, list.empty() ? "" : list[0]);
+  fail(Exit::missing, "{}: no {}, expected a download: 'huggingface-cli download {} {}', or pass the file", folder_in_cache(repository),
+       all, repository, list.empty() ? "" : list[0]);
 }
 
 }  // namespace stflow

@@ -20,11 +20,14 @@ constexpr uint32_t kNoMemo = 0xffffffff;
 constexpr struct {
   std::string_view name;
   Stored type;
-} kStorages[] = {{"FloatStorage", Stored::f32}, {"DoubleStorage", Stored::f64}, {"HalfStorage", Stored::f16}, {"BFloat16Storage", Stored::bf16}, {"LongStorage", Stored::i64},
-                 {"IntStorage", Stored::i32},   {"ShortStorage", Stored::i16},  {"CharStorage", Stored::i8},  {"ByteStorage", Stored::u8},       {"BoolStorage", Stored::boolean}};
+} kStorages[] = {{"FloatStorage", Stored::f32},     {"DoubleStorage", Stored::f64}, {"HalfStorage", Stored::f16},
+                 {"BFloat16Storage", Stored::bf16}, {"LongStorage", Stored::i64},   {"IntStorage", Stored::i32},
+                 {"ShortStorage", Stored::i16},     {"CharStorage", Stored::i8},    {"ByteStorage", Stored::u8},
+                 {"BoolStorage", Stored::boolean}};
 
 const char* name_of(Kind k) {
-  constexpr const char* kNames[] = {"None", "bool", "int", "float", "str", "bytes", "tuple", "list", "dict", "global", "object", "storage", "tensor"};
+  constexpr const char* kNames[] = {"None", "bool", "int",    "float",  "str",     "bytes", "tuple",
+                                    "list", "dict", "global", "object", "storage", "tensor"};
   return kNames[size_t(k)];
 }
 
@@ -178,8 +181,7 @@ class Interpreter {
     s.key = want(tuple[2], Kind::text, "a storage's key").view();
     s.elements = want(tuple[4], Kind::integer, "a storage's length").integer;
     if (s.elements < 0) in_.refuse("a storage of {} elements, expected whole numbers from 0", s.elements);
-    const auto* known = std::find_if(std::begin(kStorages), std::end(kStorages),
-                                     [&](const auto& k) { return type.is("torch", k.name); });
+    const auto* known = std::find_if(std::begin(kStorages), std::end(kStorages), [&](const auto& k) { return type.is("torch", k.name); });
     s.known = known != std::end(kStorages);
     if (s.known) s.type = known->type;
     else list(type);

@@ -47,7 +47,7 @@ struct Pickle {
   std::vector<PickleValue> values;
   std::vector<std::vector<uint32_t>> items;  // values of a tuple or list; of a dict key, value, key, value...
   std::vector<PickleGlobal> globals;
-  std::vector<std::string> placeholders;     // those of them that objects were made of, sorted, the first 1000: none of them ran
+  std::vector<std::string> placeholders;  // those of them that objects were made of, sorted, the first 1000: none of them ran
   std::vector<PickleStorage> storages;
   std::vector<PickleTensor> tensors;
   uint32_t root = 0;

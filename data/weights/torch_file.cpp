@@ -44,7 +44,8 @@ class Flattener {
         take(name, t);
       });
     if (tensors == 0)
-      refuse("no tensor{}{}, expected a state dict; only tensors are read", p_.placeholders.empty() ? "" : "; needs ", listed(p_.placeholders, 3));
+      refuse("no tensor{}{}, expected a state dict; only tensors are read", p_.placeholders.empty() ? "" : "; needs ",
+             listed(p_.placeholders, 3));
     for (const std::string& name : p_.placeholders) out_.note("object of " + name);
   }
 
@@ -142,15 +143,14 @@ void add_tensor(Weights& out, const std::string& name, const PickleTensor& t, St
   const auto width = uint64_t(bytes_of(type)), room = bytes.size() / width;
   StoredTensor s{name, type, t.shape, t.strides, reinterpret_cast<const unsigned char*>(bytes.data()), 1};
   auto refuse = [&](const std::string& why) {
-    fail(Exit::data, "{}: tensor {}: {} {} at element {}: {}, expected it in its storage of {} bytes", out.path(), shown(name, 160), name_of(type),
-         s.shape_text(), t.offset, why, bytes.size());
+    fail(Exit::data, "{}: tensor {}: {} {} at element {}: {}, expected it in its storage of {} bytes", out.path(), shown(name, 160),
+         name_of(type), s.shape_text(), t.offset, why, bytes.size());
   };
   uint64_t elements = 1, last = uint64_t(t.offset), step = 0;
   const bool empty = std::find(t.shape.begin(), t.shape.end(), 0) != t.shape.end();
   for (size_t d = 0; d < t.shape.size() && !empty; d++) {
     if (!checked_mul(elements, uint64_t(t.shape[d]), elements) || elements > room) refuse("more elements than there are");
-    if (!checked_mul(uint64_t(t.shape[d] - 1), uint64_t(t.strides[d]), step) || !checked_add(last, step, last))
-      refuse("strides overflow");
+    if (!checked_mul(uint64_t(t.shape[d] - 1), uint64_t(t.strides[d]), step) || !checked_add(last, step, last)) refuse("strides overflow");
   }
   if (!empty && last >= room) refuse("ends outside");
   s.size = empty ? 0 : int64_t(elements);
@@ -181,7 +181,8 @@ Weights read_torch_zip(std::shared_ptr<const FileView> file, const std::string& 
   const std::string place = shown(where).substr(1, shown(where).size() - 2);
   const Pickle pickle = read_pickle(pickled->bytes, out.path(), place + ": ");
   if (pickle.end != pickled->bytes.size())
-    fail(Exit::data, "{}: {}: byte {}: {} bytes after STOP, expected its end", out.path(), place, pickle.end, pickled->bytes.size() - pickle.end);
+    fail(Exit::data, "{}: {}: byte {}: {} bytes after STOP, expected its end", out.path(), place, pickle.end,
+         pickled->bytes.size() - pickle.end);
   Flattener(pickle, out, place).run(part, [&](const std::string& name, const PickleTensor& t) {
     const PickleStorage& storage = pickle.storages[t.storage];
     const ZipRecord* record = zip.find(folder + "data/" + std::string(storage.key));
@@ -214,8 +215,7 @@ Weights read_torch_legacy(std::shared_ptr<const FileView> file, const std::strin
   const Pickle pickle = next();
   const size_t keys_at = at;
   const Pickle keys = next();
-  if (keys.value(keys.root).kind != Kind::list)
-    fail(Exit::data, "{}: byte {}: no list of storages, expected one", out.path(), keys_at);
+  if (keys.value(keys.root).kind != Kind::list) fail(Exit::data, "{}: byte {}: no list of storages, expected one", out.path(), keys_at);
   std::map<std::string_view, const PickleStorage*> storages;
   for (const PickleStorage& s : pickle.storages) storages[s.key] = &s;
   std::map<std::string_view, std::string_view> records;
@@ -229,7 +229,8 @@ Weights read_torch_legacy(std::shared_ptr<const FileView> file, const std::strin
     if (!storage->second->known) data.refuse("a storage of numbers that are not known here, expected floats or integers; {}", kAgain);
     uint64_t bytes = 0;
     const auto elements = data.number<uint64_t>("storage");
-    if (!checked_mul(elements, uint64_t(bytes_of(storage->second->type)), bytes)) data.refuse("a storage of {} elements, expected fewer", elements);
+    if (!checked_mul(elements, uint64_t(bytes_of(storage->second->type)), bytes))
+      data.refuse("a storage of {} elements, expected fewer", elements);
     if (!records.emplace(key.view(), data.take(bytes, "storage")).second)
       data.refuse("storage {} a second time, expected each once", shown(key.view()));
   }

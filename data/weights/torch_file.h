@@ -13,9 +13,9 @@ bool is_legacy_torch(std::string_view head);
 
 /// The tensors of a checkpoint. Nested dictionaries and lists become names joined by '.'; a dictionary that only wraps another
 /// ("state_dict", "model", "teacher", "student", "ema"...) is taken off, what lies beside it is counted in notes(). Of several such
-/// (a teacher and a student) all are there, with their names in front, unless `part` chooses one. Names of classes that were not made are in notes(), too. Throws Exit::data for everything that
-/// data/weights/{zip,pickle}.h refuse, a tensor outside its storage, more elements than its storage, numbers that are not little-endian,
-/// no tensor at all.
+/// (a teacher and a student) all are there, with their names in front, unless `part` chooses one. Names of classes that were not made are
+/// in notes(), too. Throws Exit::data for everything that data/weights/{zip,pickle}.h refuse, a tensor outside its storage, more elements
+/// than its storage, numbers that are not little-endian, no tensor at all.
 Weights read_torch_zip(std::shared_ptr<const FileView> file, const std::string& part = "");
 Weights read_torch_legacy(std::shared_ptr<const FileView> file, const std::string& part = "");
 

@@ -104,7 +104,8 @@ Entry read_entry(Cursor& c) {
   read_extra(c, c.take(extra, "extra field"), e);
   (void)c.take(comment, "comment");
   if (e.flags & 1) c.refuse("record {} is encrypted, expected plain bytes", shown(e.name));
-  if (e.method != 0) c.refuse("record {} is compressed (method {}), expected stored bytes as torch.save() writes them", shown(e.name), e.method);
+  if (e.method != 0)
+    c.refuse("record {} is compressed (method {}), expected stored bytes as torch.save() writes them", shown(e.name), e.method);
   if (e.size != e.stored) c.refuse("record {} has {} bytes stored as {}, expected the same", shown(e.name), e.size, e.stored);
   return e;
 }
@@ -148,8 +149,8 @@ ZipArchive::ZipArchive(const FileView& file) : path_(file.path()) {
   std::sort(order.begin(), order.end(), [](const ZipRecord* a, const ZipRecord* b) { return a->bytes.data() < b->bytes.data(); });
   for (size_t i = 1; i < order.size(); i++)
     if (order[i - 1]->bytes.data() + order[i - 1]->bytes.size() > order[i]->bytes.data())
-      fail(Exit::data, "{}: byte {}: record {} lies over {}, expected one after another", path_, order[i]->bytes.data() - file.text().data(),
-           shown(order[i]->name), shown(order[i - 1]->name));
+      fail(Exit::data, "{}: byte {}: record {} lies over {}, expected one after another", path_,
+           order[i]->bytes.data() - file.text().data(), shown(order[i]->name), shown(order[i - 1]->name));
 }
 
 const ZipRecord* ZipArchive::find(std::string_view name) const {

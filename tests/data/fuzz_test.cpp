@@ -9,45 +9,29 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "data/coordinates.h"
 #include "data/embeddings.h"
+#include "data/hdf5_write.h"
 #include "data/image.h"
 #include "data/legacy_st.h"
 #include "data/manifest.h"
 #include "data/panel.h"
+#include "data/patch_file.h"
 #include "data/png.h"
+#include "data/weights/open.h"
+#include "data/weights/torch_file.h"
 #include "engine/file.h"
 #include "engine/json.h"
-#include "engine/random.h"
 #include "engine/safetensors.h"
 #include "engine/text.h"
 #include "model/encoder.h"
 #include "tests/data/tiny.h"
+#include "tests/mutants.h"
 
 using namespace stflow;
 using namespace stflow::test;
 
 namespace {
-
-// One to four changes of `bytes`, decided by `number` alone.
-std::string mutant(std::string bytes, uint32_t number) {
-  const RandomKey key(20251125, Stream::test, number);
-  const uint32_t changes = 1 + key.draw(0).v[0] % 4;
-  for (uint32_t i = 1; i <= changes && !bytes.empty(); i++) {
-    const Philox4 r = key.draw(i);
-    // Half of the changes hit the first 512 bytes, where headers are.
-    const size_t at = r.v[0] % (r.v[1] % 2 ? bytes.size() : std::min<size_t>(bytes.size(), 512));
-    const size_t length = 1 + r.v[2] % std::min<size_t>(bytes.size() - at, 64);
-    switch (r.v[3] % 6) {
-      case 0: bytes[at] = char(r.v[1] >> 8); break;
-      case 1: bytes[at] = char(bytes[at] ^ (1 << (r.v[1] >> 8) % 8)); break;
-      case 2: bytes.resize(at); break;
-      case 3: bytes.erase(at, length); break;
-      case 4: bytes.insert(at, bytes.substr(at, length)); break;
-      default: std::fill_n(bytes.begin() + int64_t(at), length, char(r.v[1] % 3 == 0 ? 0 : r.v[1] % 3 == 1 ? 0xff : '9'));
-    }
-  }
-  return bytes;
-}
 
 double seconds_each() {
   const char* text = std::getenv("STFLOW_FUZZ_SECONDS");
@@ -94,6 +78,15 @@ TEST_CASE("fuzz: safetensors") {
   });
 }
 
+TEST_CASE("fuzz: PyTorch checkpoints") {
+  for (const char* name : {"torch_types.pth", "torch_lightning.ckpt", "torch_legacy.pth"})
+    fuzz(fixture(name), 1000, [](const std::string& path, const std::string&) {
+      const Weights w = open_weights(path);
+      for (const StoredTensor& t : w.tensors()) static_cast<void>(w.read<float>(t.name));
+      if (w.container() == "PyTorch zip") verify_torch_zip(path);
+    });
+}
+
 TEST_CASE("fuzz: encoders") {
   fuzz(fixture("vit_plain.safetensors"), 100, [](const std::string& path, const std::string&) { const Encoder e(path); });
 }
@@ -131,4 +124,27 @@ TEST_CASE("fuzz: JPEG and PNG") {
 TEST_CASE("fuzz: embeddings") {
   const std::string whole = read_text("data/samples/her2st/embeddings/C6.h5");
   fuzz(whole, 20, [](const std::string& path, const std::string&) { load_embeddings(path); });
+}
+
+TEST_CASE("fuzz: patch files and coordinates") {
+  const TempFolder folder;
+  const std::vector<uint8_t> pixels(size_t(5 * 8 * 8 * 3), 77);
+  const std::vector<int64_t> corners{0, 0, 8, 0, 16, 0, 0, 8, 8, 8};
+  {
+    Hdf5Writer file(folder.path("p.h5"));
+    file.numbers<uint8_t>("img", {5, 8, 8, 3}, pixels.data(), {.growing = true, .gzip = 3});
+    file.strings("barcode", {5, 1}, {"a", "b", "c", "d", "e"});
+    file.numbers<int64_t>("coords", {5, 2}, corners.data());
+    file.attribute("coords", "patch_size", int64_t(8));
+    file.attribute("coords", "patch_size_level0", int64_t(8));
+    file.commit();
+  }
+  const std::string whole = read_text(folder.path("p.h5"));
+  fuzz(whole, 20, [](const std::string& path, const std::string&) {
+    const PatchFile f = open_patch_file(path);
+    read_patches(f, 0, f.count);
+  });
+  fuzz(whole, 20, [](const std::string& path, const std::string&) { read_coordinates(path); });
+  fuzz("barcode,x,y,r\nA,10,20,8\nB,30,40,8\nC,50.5,60.25,8\n", 1000,
+       [](const std::string& path, const std::string&) { read_coordinates(path); });
 }

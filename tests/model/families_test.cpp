@@ -178,11 +178,18 @@ TEST_CASE("bad input: names of no encoder, networks without a teacher, parts tha
   auto both = kTiny;
   for (const auto& [name, shape] : kTiny) both.emplace_back("student." + name, shape);
   refused("{}: networks under '' and 'student.', expected one, or one teacher", made(both));
-  refused("{}: num_heads: neither the file nor a config.json beside it tells, expected --preset NAME or --heads N", made(kTiny));
-  refused("{}: pooling: neither the file nor a config.json beside it tells, expected --preset NAME", made(kTiny),
-          with({{"num_heads", "2"}}));
-  refused("{}: mean: neither the file nor a config.json beside it tells, expected --preset NAME", made(kTiny),
-          {{"num_heads", "2"}, {"pooling", "cls"}});
+  refused(
+      "{}: num_heads: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
+      "convert --preset)",
+      made(kTiny));
+  refused(
+      "{}: pooling: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
+      "convert --preset)",
+      made(kTiny), with({{"num_heads", "2"}}));
+  refused(
+      "{}: mean: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; convert "
+      "--preset)",
+      made(kTiny), {{"num_heads", "2"}, {"pooling", "cls"}});
   refused("{}: tensors named as in timm (vit), expected a resnet", made(kTiny), with({{"family", "resnet"}}));
   refused("{}: tensors named as in a canonical file (vit), expected a resnet", made(kTiny, {{"canonical", "1"}, {"family", "vit"}}),
           {{"family", "resnet"}});
@@ -220,8 +227,10 @@ TEST_CASE("bad input: convolutional checkpoints whose shapes do not fit") {
           resnet({{"conv1.weight", {2, 3, 7, 7}}, {"layer1.0.conv1.weight", {2, 2, 3, 3}}}), image);
   refused("{}: extra.weight: expected convolutions and batch norms with torchvision's names",
           resnet({{"extra.weight", {2}}, {"layer1.0.conv1.weight", {2, 2, 3, 3}}}), image);
-  refused("{}: image_size: neither the file nor a config.json beside it tells, expected --preset NAME",
-          resnet({{"conv1.weight", {2, 3, 7, 7}}, {"layer1.0.conv1.weight", {2, 2, 3, 3}}}), {});
+  refused(
+      "{}: image_size: neither the file nor a config.json beside it tells, expected the name of a published encoder (--encoder-preset; "
+      "convert --preset)",
+      resnet({{"conv1.weight", {2, 3, 7, 7}}, {"layer1.0.conv1.weight", {2, 2, 3, 3}}}), {});
   refused("{}: metadata: eps is 'small', expected a number >= 0",
           resnet({{"conv1.weight", {2, 3, 7, 7}}, {"layer1.0.conv1.weight", {2, 2, 3, 3}}}), {{"image_size", "32"}, {"eps", "small"}});
 

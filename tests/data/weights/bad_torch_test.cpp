@@ -51,10 +51,12 @@ TEST_CASE("bad input: zip archives, one file per rule") {
   auto bad = [&](const std::vector<ZipPart>& parts, const std::string& line) { refused(zip(parts), line); };
   refused(good.substr(0, good.size() - 1), fmt::format("byte {}: no end of a zip directory, expected one: truncated?", good.size() - 1));
   bad({{"a/data.pkl", kGood, 8}},
-      fmt::format("byte {}: record 'a/data.pkl' is compressed (method 8), expected stored bytes as torch.save() writes them", 40 + kGood.size()));
+      fmt::format("byte {}: record 'a/data.pkl' is compressed (method 8), expected stored bytes as torch.save() writes them",
+                  40 + kGood.size()));
   bad({{"a/data.pkl", kGood, 0, 1}}, fmt::format("byte {}: record 'a/data.pkl' is encrypted, expected plain bytes", 40 + kGood.size()));
   bad({{"x", ""}, {"x", ""}}, "byte 109: record 'x' a second time, expected each name once");
-  bad({{"a/data.pkl", kGood, 0, 0, "b/data.pkl"}}, "byte 0: the header of record 'a/data.pkl' differs from the directory, expected the same");
+  bad({{"a/data.pkl", kGood, 0, 0, "b/data.pkl"}},
+      "byte 0: the header of record 'a/data.pkl' differs from the directory, expected the same");
   const std::string one = zip({{"x", "12345678"}});
   refused(replaced(one, little(8, 4) + little(8, 4) + little(1, 2), little(9, 4) + little(8, 4) + little(1, 2)),
           "byte 39: record 'x' has 8 bytes stored as 9, expected the same");
@@ -68,7 +70,8 @@ TEST_CASE("bad input: zip archives, one file per rule") {
   refused(replaced(one, "PK\x01\x02", "PK\x01\x03"), "byte 39: no record of the directory, expected one");
   const std::string end = "PK\x05\x06" + little(0, 4);
   refused(replaced(one, end, "PK\x05\x06" + little(1, 4)), "byte 86: an archive in several parts, expected one file");
-  refused(replaced(one, end + little(1, 2) + little(1, 2), end + little(2, 2) + little(2, 2)), "byte 86: 2 records in 47 bytes, expected fewer");
+  refused(replaced(one, end + little(1, 2) + little(1, 2), end + little(2, 2) + little(2, 2)),
+          "byte 86: 2 records in 47 bytes, expected fewer");
   refused(replaced(one, little(47, 4) + little(39, 4), little(48, 4) + little(39, 4)),
           "byte 86: directory of 48 bytes at byte 39, expected it before its end record");
   const std::string large = zip({{"x", "12345678"}}, true);
@@ -76,7 +79,8 @@ TEST_CASE("bad input: zip archives, one file per rule") {
   refused(replaced(large, "PK\x06\x06", "PK\x06\x09"), fmt::format("byte {}: no zip64 end record, expected one", large.size() - 98));
   refused(replaced(large, little(1, 4) + "PK\x05\x06", little(1, 4) + "PK\x05\x06").replace(large.size() - 34, 8, little(large.size(), 8)),
           fmt::format("byte {}: zip64 end record at byte {}, expected it before its locator", large.size() - 42, large.size()));
-  refused(replaced(large, little(1, 2) + little(24, 2), little(1, 2) + little(25, 2)), "byte 67: extra field of 25 bytes, expected at most 24");
+  refused(replaced(large, little(1, 2) + little(24, 2), little(1, 2) + little(25, 2)),
+          "byte 67: extra field of 25 bytes, expected at most 24");
   refused(replaced(large, little(1, 2) + little(24, 2), little(1, 2) + little(8, 2)),
           "byte 67: a zip64 field of 8 bytes, expected 8 for each large number");
   bad({{"x", "1"}}, "a zip archive without data.pkl, expected a checkpoint of PyTorch");
@@ -151,9 +155,7 @@ TEST_CASE("bad input: pickles, one file per rule") {
 }
 
 TEST_CASE("bad input: pickles that unfold without end") {
-  auto bad = [&](const std::string& value, const std::string& line) {
-    refused_pickle(pickled(value), line, {std::string(24, '\1')});
-  };
+  auto bad = [&](const std::string& value, const std::string& line) { refused_pickle(pickled(value), line, {std::string(24, '\1')}); };
   bad(std::string(500'001, '}'), "byte 500002: more than 500000 values, expected fewer");
   bad("(N" + std::string(1'000'000, '2') + "l", "byte 1000003: a stack of more than 1000000 entries, expected fewer");
   bad("]q\x01(" + std::string(600'000, 'N').replace(1, 599'999, std::string(599'999, '2')) + "e(" + "N" + std::string(400'001, '2') + "e",
@@ -202,7 +204,8 @@ TEST_CASE("bad input: files of torch.save() before 1.6, one per rule") {
   refused(replaced(good, text("little_endian") + "\x88", text("little_endian") + "\x89"),
           "big-endian numbers, expected little-endian ones; load it in Python and torch.save() it again");
   const size_t data = good.size() - 32;
-  refused(good.substr(0, good.size() - 1), fmt::format("byte {}: storage of 24 bytes, expected at most the 23 that follow: truncated?", data));
+  refused(good.substr(0, good.size() - 1),
+          fmt::format("byte {}: storage of 24 bytes, expected at most the 23 that follow: truncated?", data));
   refused(good + "x", fmt::format("byte {}: 1 bytes after the last storage, expected the end of the file", good.size()));
   refused(legacy(value, {"0", "0"}, bytes + bytes), fmt::format("byte {}: storage '0' a second time, expected each once", data + 6 + 32));
   refused(legacy(value, {"1"}, bytes), fmt::format("byte {}: a storage that no tensor names, expected one of 1", data));

@@ -6,7 +6,7 @@ namespace stflow::test {
 
 std::string little(uint64_t x, int bytes) {
   std::string s;
-  for (int i = 0; i < bytes; i++) s += char(x >> (8 * i) & 255);
+  for (int i = 0; i < bytes; i++) s += i < 8 ? char(x >> (8 * i) & 255) : '\0';
   return s;
 }
 

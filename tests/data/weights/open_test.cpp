@@ -111,7 +111,8 @@ TEST_CASE("weights: in a folder the file is found, or one is asked for") {
   write_two(folder.path("x.pth"), "a", "b");
   CHECK(open_weights(folder.path()).container() == "safetensors");  // told from its content
   write_two(folder.path("y.bin"), "a", "b");
-  refuses(Exit::missing, "{}: 2 files of weights (x.pth, y.bin), expected one: name it", folder.path(), [&] { open_weights(folder.path()); });
+  refuses(Exit::missing, "{}: 2 files of weights (x.pth, y.bin), expected one: name it", folder.path(),
+          [&] { open_weights(folder.path()); });
   write_two(folder.path("model.safetensors"), "c", "d");
   CHECK(open_weights(folder.path()).find("c"));
   refuses(Exit::usage, "--part: found 'ema' for {}, expected it for files of torch.save() only", folder.path("y.bin"),
@@ -175,8 +176,8 @@ TEST_CASE("weights: a file of 2 GB opens in milliseconds") {
   const uint64_t hole = uint64_t(elements) * 4, moved = hole - 4;
   std::string head = small.substr(0, data), tail = small.substr(directory);
   auto resize = [&](std::string& s, size_t at) { s.replace(at, 8, little(hole, 4) + little(hole, 4)); };
-  resize(head, data - 8 - 12);                          // sizes in the local header, before the name
-  resize(tail, tail.find("a/data/0") - 26);             // and in the directory
+  resize(head, data - 8 - 12);               // sizes in the local header, before the name
+  resize(tail, tail.find("a/data/0") - 26);  // and in the directory
   tail.replace(tail.size() - 6, 4, little(directory + moved, 4));
   folder.file("model.pth", head);
   std::filesystem::resize_file(torch, data + hole);

@@ -83,7 +83,8 @@ TEST_CASE("torch: of a teacher and a student both are there unless one is chosen
   REQUIRE(teacher.tensors().size() == 1);
   CHECK(teacher.read<float>("backbone.w")[0] == -6);
   CHECK(has_note(teacher, "left aside 'student': 1 tensors"));
-  test::refuses(Exit::data, "{}: torch_teacher/data.pkl: no part 'ema', expected one that wraps tensors", path, [&] { open_weights(path, "ema"); });
+  test::refuses(Exit::data, "{}: torch_teacher/data.pkl: no part 'ema', expected one that wraps tensors", path,
+                [&] { open_weights(path, "ema"); });
 }
 
 TEST_CASE("weights: renamed views, concatenated rows and own numbers live as long as the copy that has them") {
@@ -97,7 +98,9 @@ TEST_CASE("weights: renamed views, concatenated rows and own numbers live as lon
     made.add_concatenated("rows", {&w.at("inner"), &w.at("inner")});
     made.add_values("values", {2, 1}, {1.5f, -2});
     test::refuses(Exit::data, "{}: tensor 'type.f16': F16 (2, 3), expected F32 (2, 2) but for the first dimension, as 'inner'", w.path(),
-                  [&] { made.add_concatenated("bad", {&w.at("inner"), &w.at("type.f16")}); });
+                  [&] {
+                    made.add_concatenated("bad", {&w.at("inner"), &w.at("type.f16")});
+                  });
     test::refuses(Exit::data, "{}: tensor 'renamed' a second time, expected each name once", w.path(), [&] { made.add(t); });
   }
   CHECK(made.read<double>("renamed") == numbers({6, 8, 11, 13}));

@@ -1,0 +1,27 @@
+// What stflow embed is given, as jobs for the encoder: sections, patches that are cut already, tile images, an image with coordinates.
+#pragma once
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "data/embedding_writer.h"
+#include "data/section.h"
+#include "tools/data_flags.h"
+
+namespace stflow {
+
+/// Samples to embed. The jobs' pieces are there; row() and done() are for whoever writes the results.
+struct EmbedInputs {
+  std::deque<Section> sections;  // the jobs refer to them
+  std::vector<PatchJob> jobs;
+  std::vector<EmbeddingHeader> headers;  // one a job
+  bool one = true;                       // one sample, for one file
+};
+
+/// Takes INPUT... apart: a manifest or a folder of sections (data/manifest.h), HDF5 files with patches or a folder of them, tile images or
+/// a folder of them (one sample), or one image whose patches are cut at the places in `coordinates`. Reads tables and headers, no pixels.
+/// Throws Exit::usage for what does not go together, Exit::missing and Exit::data as the readers do.
+EmbedInputs embed_inputs(const std::vector<std::string>& inputs, const std::string& coordinates, const DataFlags& data,
+                         const PatchEncoder& encoder);
+
+}  // namespace stflow

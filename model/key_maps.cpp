@@ -176,8 +176,8 @@ struct Target {
   std::map<int, StoredTensor> found;
 };
 
-/// Adds the tensors under `prefix` to `to` by the rules. Other names are kept, or with `only_known` left out.
-void rename(const Weights& file, const std::string& prefix, std::span<const Rule> rules, bool only_known, Weights& to) {
+/// Adds the tensors under `prefix` to `to` by the rules. Other names are kept, or with `only_known` left out. Returns how many were used.
+size_t rename(const Weights& file, const std::string& prefix, std::span<const Rule> rules, bool only_known, Weights& to) {
   std::vector<Target> targets;
   std::map<std::string, size_t> index;
   auto put = [&](const std::string& name, int part, size_t parts, StoredTensor t) {
@@ -188,6 +188,7 @@ void rename(const Weights& file, const std::string& prefix, std::span<const Rule
   };
   std::vector<std::string> numbers;
   std::string_view rest;
+  size_t used = 0;
   for (const StoredTensor& t : file.tensors()) {
     if (!t.name.starts_with(prefix)) continue;
     const std::string_view name = std::string_view(t.name).substr(prefix.size());
@@ -196,6 +197,7 @@ void rename(const Weights& file, const std::string& prefix, std::span<const Rule
     for (const Rule& r : rules)
       if (matches(r.from, name, numbers, rest) && (!best || std::string_view(r.from).size() > std::string_view(best->from).size()))
         best = &r;
+    used += best || !only_known;
     if (!best && !only_known) put(std::string(name), 0, 1, t);
     for (const Rule* r = best; r && r < rules.data() + rules.size(); r++) {
       if (std::string_view(r->from) != best->from) continue;
@@ -219,6 +221,7 @@ void rename(const Weights& file, const std::string& prefix, std::span<const Rule
     for (const auto& [place, t] : target.found) parts.push_back(&t);
     to.add_concatenated(target.name, parts);
   }
+  return used;
 }
 
 /// The prefixes under which a file holds both names of a style.
@@ -251,13 +254,16 @@ const Style& style_of(const Weights& file, std::string& prefix) {
        file.path(), file.tensors().size(), file.tensors().empty() ? "" : fmt::format(", the first named '{}'", file.tensors()[0].name));
 }
 
+void refuse_other(const Weights& w, const char* style, const std::string& family, const std::string& wanted) {
+  if (family != wanted) fail(Exit::data, "{}: tensors named as in {} ({}), expected a {}", w.path(), style, family, wanted);
+}
+
 /// Writes beside the tensors what shapes do not tell.
 void settle(Weights& w, const Style& style, const std::map<std::string, std::string>& settings) {
   const bool ours = w.metadata().contains("num_heads");  // written for this program: what it leaves out has its documented default
   for (const auto& [key, value] : settings) w.set_metadata(key, value);
   auto has = [&](const std::string& key) { return w.metadata().contains(key); };
-  if (has("family") && w.meta("family") != style.family)
-    fail(Exit::data, "{}: tensors named as in {} ({}), expected a {}", w.path(), style.name, style.family, w.meta("family"));
+  if (has("family")) refuse_other(w, style.name, style.family, w.meta("family"));
   w.set_metadata("family", style.family);
   for (const auto& [key, elsewhere] : kElsewhere)
     if (!has(key) && has(elsewhere)) w.set_metadata(key, w.meta(elsewhere));
@@ -300,14 +306,18 @@ KeyStyle key_style(const Weights& file) {
 Weights canonical(const Weights& file, const std::map<std::string, std::string>& settings) {
   if (is_canonical(file)) {
     Weights same = file;
+    if (const auto wanted = settings.find("family"); wanted != settings.end())
+      refuse_other(file, "a canonical file", file.meta("family"), wanted->second);
     for (const auto& [key, value] : settings) same.set_metadata(key, value);
     return same;
   }
   std::string prefix;
   const Style& style = style_of(file, prefix);
   Weights to = file.without_tensors();
-  rename(file, prefix + style.trunk, style.rules, false, to);
-  if (style.family == std::string_view("conch")) rename(file, prefix, kPooler, true, to);
+  size_t used = rename(file, prefix + style.trunk, style.rules, false, to);
+  if (style.family == std::string_view("conch")) used += rename(file, prefix, kPooler, true, to);
+  if (const size_t rest = file.tensors().size() - used)
+    to.note(fmt::format("{} tensors that are no part of the encoder are left out", rest));
   settle(to, style, settings);
   if (style.family == std::string_view("swin")) to = folded_swin(to);
   if (style.family == std::string_view("resnet")) to = folded_resnet(to);

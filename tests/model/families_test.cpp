@@ -1,6 +1,7 @@
 // Every family of encoders in the names and containers of the library that wrote it: tests/fixtures/make_encoder_families.py.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <tuple>
@@ -107,6 +108,13 @@ TEST_CASE("slow: families: the networks that are no plain ViT give their feature
   }
 }
 
+TEST_CASE("families: what is left out of a file is said") {
+  const auto& conch = *std::find_if(kCases.begin(), kCases.end(), [](const Case& c) { return c.name == std::string("conch"); });
+  const Weights file = open_weights(kFolder + conch.file), ours = canonical(file, with(conch.settings));
+  CHECK(ours.notes().size() == file.notes().size() + 1);
+  CHECK(ours.notes().back() == "4 tensors that are no part of the encoder are left out");
+}
+
 TEST_CASE("families: 16-bit copies of the weights stay within their rounding") {
   const SafeTensors golden(kFolder + "golden.safetensors");
   test::TempFolder folder;
@@ -183,6 +191,8 @@ TEST_CASE("bad input: names of no encoder, networks without a teacher, parts tha
       "--preset)",
       made(kTiny), {{"num_heads", "2"}, {"pooling", "cls"}});
   refused("{}: tensors named as in timm (vit), expected a resnet", made(kTiny), with({{"family", "resnet"}}));
+  refused("{}: tensors named as in a canonical file (vit), expected a resnet", made(kTiny, {{"canonical", "1"}, {"family", "vit"}}),
+          {{"family", "resnet"}});
   refused("{}: config.json: hidden_act is 'quick_gelu', expected gelu", made(kTiny, {{"config.hidden_act", "quick_gelu"}}), with({}));
   refused("{}: encoder.layer.0.attention.attention.query.weight: 1 of the 3 tensors that become blocks.0.attn.qkv.weight, expected all",
           made({{"embeddings.cls_token", {1, 1, 4}},

@@ -88,7 +88,7 @@ class Trainer {
   OptimizerState optimizer_;
   Communicator& ranks_;
   const bool ordered_;
-  SlotSum sum_;  // of each slot: the gradients, the number of spots, then the squared error in the slot's place of a step's
+  SlotSum sum_;                // of each slot: the gradients, the number of spots, then the squared error in the slot's place of a step's
   Array mine_, all_;           // of several ranks: this one's nodes of the tree, and everyone's
   std::vector<Tensor> nodes_;  // in all_
   std::vector<int> levels_;

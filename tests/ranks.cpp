@@ -57,7 +57,8 @@ std::vector<Ran> Ranks::all_ended(double seconds) {
 }
 
 std::vector<Ran> run_ranks(int size, const std::vector<std::string>& words, const std::vector<std::string>& environment) {
-  Ranks ranks(size, [&](int) { return words; }, [&](int) { return environment; });
+  Ranks ranks(
+      size, [&](int) { return words; }, [&](int) { return environment; });
   return ranks.all_ended();
 }
 

@@ -15,7 +15,8 @@ int free_port();
 
 class Ranks {
  public:
-  /// Starts `size` ranks of `words(rank)` on a free port; "NAME=value" of `environment(rank)` in addition. `present`: as many as really start.
+  /// Starts `size` ranks of `words(rank)` on a free port; "NAME=value" of `environment(rank)` in addition. `present`: as many as really
+  /// start.
   Ranks(int size, const std::function<std::vector<std::string>(int)>& words,
         const std::function<std::vector<std::string>(int)>& environment = {}, int present = -1);
   /// Kills what still runs.

@@ -101,6 +101,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   std::vector<Section*> uncached;
   std::vector<std::string> keys;
   int64_t patches = 0;
+  size_t own = 0;
   std::vector<int64_t> sizes;
   for (const Section& s : sections) sizes.push_back(s.size());
   const std::vector<int> owner = shares_of(sizes, ranks.size());
@@ -108,14 +109,15 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
     Section& s = sections[i];
     s.feature_dim = encoder.dim();
     if (owner[i] != ranks.rank()) continue;
+    own++;
     const std::string key = FeatureCache::key(s, text, spec);
     if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
     uncached.push_back(&s), keys.push_back(key), patches += s.size();
   }
-  if (uncached.empty()) terminal::info("features: {} sections from the cache ({})", sections.size(), options.cache);
+  if (uncached.empty()) terminal::info("features: {} sections from the cache ({})", own, options.cache);
   else
     terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
-                   sections.size() - uncached.size(), sections.size());
+                   own - uncached.size(), own);
   terminal::Progress progress("features", patches);
   int64_t done = 0;
   for (size_t i = 0; i < uncached.size(); i++) {

@@ -7,6 +7,7 @@
 #include "data/feature_cache.h"
 #include "engine/device.h"
 #include "engine/file.h"
+#include "engine/hash.h"
 #include "engine/text.h"
 #include "engine/threads.h"
 #include "engine/version.h"
@@ -222,6 +223,17 @@ std::string agreement(const TrainFlags& f, const ModelConfig& config, const Chos
                      f.genes, to_json(config).dump(0));
 }
 
+// The sections as read, a line each: before ranks exchange features.
+std::string sections_text(const Dataset& data) {
+  std::string text;
+  for (const Section& s : data.sections) {
+    const auto bytes = [](const auto& v) { return std::string_view(reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]); };
+    text += fmt::format("{}: {}, {} spots of {} genes, counts {:.12}, features {:.12}\n", s.sample(), name_of(s.split()), s.size(),
+                        s.genes.size(), sha256(bytes(s.counts)), sha256(bytes(s.features)));
+  }
+  return text;
+}
+
 void warn_of_idle(const ModelConfig& c, int ranks) {
   if (c.training.batch < ranks)
     terminal::warn("{} of {} ranks have nothing to train on: a step has {} {}, expected one for each rank or more; raise --batch-size",
@@ -261,7 +273,9 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const Panel panel = panel_of(f.genes, data);
   for (const Section& section : data.sections)  // a gene that is not there shows before features are computed
     if (section.split() != Split::none) (void)counts_of(section, panel, f.data.missing());
+  if (team.size() > 1) team.same("data", sections_text(data));
   const auto encoder = add_features(data.sections, f.data.features(device.context), ranks);
+  team.same("features", Json(encoder).dump(0));
   const Slides slides = slides_of(data, panel, f.data.missing());
   Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, ordered);
   team.same("data", fit.data_hash());

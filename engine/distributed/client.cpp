@@ -149,6 +149,7 @@ bool StoreClient::receive() {
   try {
     in_.add({part, size_t(n)});
     while (const auto m = in_.next()) {
+      if (m->kind == Message::roll_call) send({Message::present, 0, "", ""});
       if (m->kind == Message::fault) blame({Exit(m->number), m->value});
       if (m->kind != Message::answer) continue;
       std::lock_guard guard(lock_);

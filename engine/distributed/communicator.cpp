@@ -1,12 +1,13 @@
 #include "engine/distributed/communicator.h"
 
+#include "engine/distributed/client.h"
 #include "engine/storage.h"
 
 namespace stflow {
 
 void Communicator::begin(const char* op, const Tensor& t, int root, const char* site) {
   if (size_ == 1) return;
-  number_++;
+  number_++, began_ = Clock::now();
   what_ = fmt::format("{} of {} {} for {}{}", op, t.size(), name_of(t.type), site, step_ > 0 ? fmt::format(", step {}", step_) : "");
   if (root >= 0) what_ += fmt::format(", from rank {}", root);
   if (store_->failed()) explain("");
@@ -34,9 +35,10 @@ void Communicator::broadcast(const Tensor& t, int root, const char* site) {
 std::string Communicator::here() const { return fmt::format("rank {} in collective {}: {}", rank_, number_, what_); }
 
 void Communicator::explain(const std::string& what) {
-  // The store knows who died a moment after the connections do; who did not come it has to be asked.
+  // The store knows who died a moment after the connections do; who did not come it has to be asked, before they come.
   constexpr double kNews = 2, kAnswer = 5;
-  auto fault = store_->wait_for_fault(kNews);
+  const bool in_vain = began_ <= after(-timeout_);
+  auto fault = store_->wait_for_fault(in_vain ? 0 : kNews);
   if (!fault) fault = store_->who_is_late(number_, kAnswer);
   if (fault) throw Error(fault->code, fmt::format("{}; {}", fault->text, here()));
   fail(Exit::peer, "{}: {}, and no rank is known to be lost", here(), what);

@@ -3,10 +3,12 @@
 #include <memory>
 #include <string>
 
-#include "engine/distributed/client.h"
+#include "engine/distributed/sockets.h"
 #include "engine/tensor.h"
 
 namespace stflow {
+
+class StoreClient;
 
 /// All ranks call the same collectives in the same order with the same sizes and names; what differs is refused with both sides' view.
 /// A rank that dies, ends, fails or does not come makes the collective of every other rank throw Exit::peer naming it.
@@ -37,7 +39,8 @@ class Communicator {
   void set_step(int64_t step) { step_ = step; }
 
  protected:
-  Communicator(int rank, int size, StoreClient* store) : rank_(rank), size_(size), store_(store) {}
+  /// `timeout`: seconds that a collective waits for the others.
+  Communicator(int rank, int size, StoreClient* store, double timeout) : rank_(rank), size_(size), store_(store), timeout_(timeout) {}
   virtual void gather(const Tensor& mine, const Tensor& all) = 0;
   virtual void reduce(const Tensor& t) = 0;
   virtual void spread(const Tensor& t, int root) = 0;
@@ -50,8 +53,10 @@ class Communicator {
 
   const int rank_, size_;
   StoreClient* const store_;
+  double timeout_;
   uint64_t number_ = 0;
-  std::string what_;  // of the collective that is being done
+  std::string what_;         // of the collective that is being done
+  Clock::time_point began_;  // when this rank came to it
   int64_t step_ = 0;
   bool asked_ = false, agreed_ = false;
 
@@ -62,7 +67,7 @@ class Communicator {
 /// One rank by itself: each collective is the identity.
 class Alone final : public Communicator {
  public:
-  Alone() : Communicator(0, 1, nullptr) {}
+  Alone() : Communicator(0, 1, nullptr, 0) {}
 
  private:
   void gather(const Tensor& mine, const Tensor& all) override;

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/distributed/client.h"
+
 namespace stflow {
 namespace {
 
@@ -49,7 +51,7 @@ static_assert(sizeof(Header) == 128);
 class Gloo final : public Communicator {
  public:
   Gloo(int rank, int size, StoreClient& store, const std::string& address, double init_timeout, double timeout)
-      : Communicator(rank, size, &store), all_(size_t(size)) {
+      : Communicator(rank, size, &store, timeout), all_(size_t(size)) {
     what_ = "connecting";
     attempt([&] {
       auto device = gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr(address.c_str()));

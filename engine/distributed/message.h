@@ -16,12 +16,14 @@ struct Message {
     mark,       // number: of the collective that the rank has come to; value: what it is
     late,       // number: of the collective that the rank waits in: who has not come?
     goodbye,    // the rank needs no one any more
+    present,    // the answer to `roll_call`
     failing,    // number: exit code; value: why this rank ends
     // From the store.
-    welcome,  // value: host and process id of rank 0
-    refusal,  // value: why not
-    answer,   // number: of the question; value
-    fault     // number: exit code for everyone else; value: who is to blame and for what
+    welcome,    // value: host and process id of rank 0
+    roll_call,  // is this process running?
+    refusal,    // value: why not
+    answer,     // number: of the question; value
+    fault       // number: exit code for everyone else; value: who is to blame and for what
   };
   Kind kind = hello;
   uint64_t number = 0;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "engine/cuda/devices.h"
+#include "engine/distributed/client.h"
 #include "engine/distributed/nccl_api.h"
 #include "engine/storage.h"
 
@@ -15,7 +16,7 @@ int nccl_type(DType t) { return t == DType::f32 ? kNcclFloat : t == DType::f64 ?
 class Nccl final : public Communicator {
  public:
   Nccl(int rank, int size, StoreClient& store, void* stream, double init_timeout, double timeout)
-      : Communicator(rank, size, &store), api_(nccl()), stream_(stream), timeout_(init_timeout), stop_({1}, DType::f32, Device::cuda) {
+      : Communicator(rank, size, &store, init_timeout), api_(nccl()), stream_(stream), stop_({1}, DType::f32, Device::cuda) {
     what_ = "connecting by NCCL " + api_.version();
     NcclId id{};
     if (rank == 0) {
@@ -70,7 +71,7 @@ class Nccl final : public Communicator {
     explain("NCCL: " + error);
   }
   void watch(Clock::time_point start) {
-    if (!store_->failed() && Clock::now() < start + (after(timeout_) - Clock::now())) return;
+    if (!store_->failed() && start > after(-timeout_)) return;
     abandon();
     explain("no end after the time of --collective-timeout");
   }
@@ -105,10 +106,9 @@ class Nccl final : public Communicator {
 
   const NcclApi& api_;
   void* const stream_;
-  double timeout_;
   NcclComm* comm_ = nullptr;
-  Array stop_;            // how many ranks wish to stop
-  bool looked_ = false;   // stop_ holds a sum that the host has not read
+  Array stop_;           // how many ranks wish to stop
+  bool looked_ = false;  // stop_ holds a sum that the host has not read
 };
 
 }  // namespace

@@ -16,6 +16,9 @@ std::string NcclApi::version() const {
 
 const NcclApi& nccl() {
   static const NcclApi api = [] {
+    // Only algorithms that add in an order which the machines alone decide: no sums in the switches.
+    (void)setenv("NCCL_ALGO", "Ring,Tree", 0);
+    (void)setenv("NCCL_NVLS_ENABLE", "0", 0);
     const char* wish = std::getenv("STFLOW_NCCL");
     const std::string path = wish && *wish ? wish : "libnccl.so.2";
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);  // stays until the process ends

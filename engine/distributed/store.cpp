@@ -16,6 +16,8 @@ namespace {
 
 // A connection that says nothing is a stranger's: a port scanner's, or another program's.
 constexpr double kSilence = 10;
+// Seconds in which a running process answers.
+constexpr double kRollCall = 2;
 constexpr size_t kMostStrangers = 4096;
 
 std::string host_name() {
@@ -62,7 +64,7 @@ void StoreServer::serve() {
     if (ending_ && (finished() || Clock::now() >= end)) return;
     polled.assign({{woken_.fd(), short(ending_ ? 0 : POLLIN), 0}, {listener_.fd(), POLLIN, 0}});
     for (const Peer& p : peers_) polled.push_back({p.socket.fd(), short(p.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
-    if (::poll(polled.data(), polled.size(), ending_ ? 20 : 1000) < 0 && errno != EINTR) return;
+    if (::poll(polled.data(), polled.size(), ending_ || !callers_.empty() ? 20 : 1000) < 0 && errno != EINTR) return;
     if (!ending_ && polled[0].revents) ending_ = true, end = after(fault_.empty() ? patience : 2);
     std::lock_guard guard(lock_);
     size_t i = 2;
@@ -72,11 +74,13 @@ void StoreServer::serve() {
       if (gone) {
         lost(*p, why);
         std::erase_if(questions_, [&](const Question& q) { return q.from == &*p; });
+        std::erase(callers_, &*p);
         p = peers_.erase(p);
       } else {
         ++p;
       }
     }
+    if (!callers_.empty() && Clock::now() >= call_end_) end_roll_call();
     for (Peer& p : peers_) flush(p);
     accept_all();
   }
@@ -136,6 +140,7 @@ void StoreServer::handle(Peer& p, const Message& m) {
       return;
     case Message::mark: return mark(p.rank, m.number, m.value);
     case Message::late: return late(p, m.number);
+    case Message::present: who.present = true; return;
     case Message::goodbye: who.left = true; return check_left();
     case Message::failing:
       who.left = true;
@@ -199,8 +204,29 @@ void StoreServer::late(Peer& p, uint64_t number) {
       names += (names.empty() ? "" : ", ") + m.name;
       if (doing.empty()) doing = m.doing.empty() ? "no collective" : m.doing;
     }
-  if (names.empty()) return send(p, {Message::answer, 0, "", ""});
-  fault(int(Exit::peer), fmt::format("{} did not come to {} in time; last seen in {}", names, members_[size_t(p.rank)].doing, doing));
+  if (!names.empty())
+    return fault(int(Exit::peer),
+                 fmt::format("{} did not come to {} in time; last seen in {}", names, members_[size_t(p.rank)].doing, doing));
+  if (callers_.empty()) {
+    call_end_ = after(kRollCall);
+    for (Member& m : members_) m.present = false;
+    for (Peer& other : peers_)
+      if (other.rank >= 0) send(other, {Message::roll_call, 0, "", ""});
+  }
+  callers_.push_back(&p);
+}
+
+// Who stopped in the middle of a collective came to it, but does not answer.
+void StoreServer::end_roll_call() {
+  std::string names, doing;
+  for (const Member& m : members_)
+    if (!m.left && !m.present) {
+      names += (names.empty() ? "" : ", ") + m.name;
+      if (doing.empty()) doing = m.doing;
+    }
+  if (!names.empty()) fault(int(Exit::peer), fmt::format("{} is frozen: no answer for {:g} s; last seen in {}", names, kRollCall, doing));
+  for (Peer* p : callers_) send(*p, {Message::answer, 0, "", ""});
+  callers_.clear();
 }
 
 // The first fault is the one to tell; what follows from it is noise.

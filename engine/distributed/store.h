@@ -41,7 +41,7 @@ class StoreServer {
     Clock::time_point since;
   };
   struct Member {
-    bool joined = false, left = false, told = false;
+    bool joined = false, left = false, told = false, present = false;
     std::string name;  // rank_text()
     uint64_t seen = 0;
     std::string doing;  // the last collective that it came to
@@ -66,6 +66,7 @@ class StoreServer {
   void greet(Peer& p, const Message& m);
   void mark(int rank, uint64_t number, const std::string& what);
   void late(Peer& p, uint64_t number);
+  void end_roll_call();
   void check_left();
   void fault(int code, const std::string& text, int except = -1);
   void lost(Peer& p, const std::string& why);
@@ -81,6 +82,9 @@ class StoreServer {
   std::map<uint64_t, Collective> collectives_;
   std::string fault_, reached_as_;
   int fault_code_ = 0;
+  // Who waits for the end of a roll call, and when that is: all came to a collective that does not end.
+  std::vector<Peer*> callers_;
+  Clock::time_point call_end_;
   bool ending_ = false;
   std::thread thread_;
 };

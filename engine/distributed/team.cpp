@@ -16,13 +16,11 @@
 namespace stflow {
 namespace {
 
-std::string identity() {
-  const FileView program("/proc/self/exe");
-  return fmt::format("version = {}\nbinary = sha256 {}\n", kVersion, sha256(program.text()).substr(0, 16));
+const std::string& identity() {
+  static const std::string text =
+      fmt::format("version {}\nbinary {:.16}\n", kVersion, sha256(FileView("/proc/self/exe").text()));  // a tenth of a second
+  return text;
 }
-
-// Ten years: a wait that only the death of a rank ends.
-Clock::time_point for_ever() { return after(3e8); }
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -112,11 +110,21 @@ void Team::same(const std::string& what, const std::string& text) {
   fail(Exit::peer, "{}: {}: {}, expected {} as on {}", name(odd.second[0]), what, line(found), line(expected), ranks_text(most.second));
 }
 
+// As long as it takes a rank that is alive and runs.
+std::string Team::wait_for(const std::string& key) {
+  for (;;) {
+    if (const auto got = client_->get(key, after(options_.collective_timeout))) return *got;
+    constexpr double kAnswer = 5;
+    if (const auto frozen = client_->who_is_late(0, kAnswer))
+      throw Error(frozen->code, fmt::format("{}; rank {} waited for it", frozen->text, rank()));
+  }
+}
+
 std::string Team::from_lead(const std::string& what, const std::string& text) {
   if (size() == 1) return text;
   const std::string key = fmt::format("{} {}", asked_++, what);
   if (lead()) client_->set(key, text);
-  return lead() ? text : client_->get(key, for_ever()).value_or("");
+  return lead() ? text : wait_for(key);
 }
 
 std::vector<std::string> Team::collect(const std::string& what, const std::string& text) {
@@ -124,7 +132,7 @@ std::vector<std::string> Team::collect(const std::string& what, const std::strin
   const std::string key = fmt::format("{} {} of ", asked_++, what);
   client_->set(key + std::to_string(rank()), text);
   std::vector<std::string> texts;
-  for (int r = 0; lead() && r < size(); r++) texts.push_back(client_->get(key + std::to_string(r), for_ever()).value_or(""));
+  for (int r = 0; lead() && r < size(); r++) texts.push_back(wait_for(key + std::to_string(r)));
   return texts;
 }
 

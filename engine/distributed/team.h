@@ -12,8 +12,8 @@
 namespace stflow {
 
 struct TeamOptions {
-  double init_timeout = 60;         // seconds for all ranks to come, and for each agreement at the start
-  double collective_timeout = 300;  // seconds that a collective waits for the last rank
+  double init_timeout = 60;                      // seconds for all ranks to come, and for each agreement at the start
+  double collective_timeout = 300;               // seconds that a collective waits for the last rank
   std::function<void(const Fault&)> last_words;  // see StoreClient
 };
 
@@ -38,7 +38,7 @@ class Team {
 
   /// All ranks must have the same lines of text. Throws Exit::peer with the first line that differs, naming the odd rank.
   void same(const std::string& what, const std::string& text);
-  /// Rank 0's text, on every rank. Waits without an end, but for the death of a rank.
+  /// Rank 0's text, on every rank. Waits as long as rank 0 lives and runs, which is looked at every collective_timeout seconds.
   std::string from_lead(const std::string& what, const std::string& text);
   /// On rank 0: the texts of all ranks, in their order; waits for them, as from_lead() does. Elsewhere: nothing.
   std::vector<std::string> collect(const std::string& what, const std::string& text);
@@ -47,6 +47,7 @@ class Team {
 
  private:
   [[nodiscard]] std::vector<std::string> all(const std::string& what, const std::string& text);
+  [[nodiscard]] std::string wait_for(const std::string& key);
   [[nodiscard]] std::string name(size_t rank) const;
 
   const Place place_;

@@ -66,7 +66,8 @@ struct ncclComm {
   ncclComm(std::string base, int rank, int size) : base_(std::move(base)), rank_(rank), size_(size) {
     int who = -1;
     char what[8] = "";
-    if (const char* wish = std::getenv("STFLOW_STUB_NCCL"); wish && std::sscanf(wish, "%7s %d %d", what, &who, &number_) == 3 && who == rank)
+    if (const char* wish = std::getenv("STFLOW_STUB_NCCL");
+        wish && std::sscanf(wish, "%7s %d %d", what, &who, &number_) == 3 && who == rank)
       (std::string(what) == "hang" ? hangs_ : fails_) = true;
     push([this] { open(); });
     worker_ = std::thread([this] { work(); });
@@ -159,7 +160,8 @@ int ncclGetUniqueId(Id* id) {
 }
 
 int ncclCommInitRankConfig(ncclComm** comm, int size, Id id, int rank, Config* config) {
-  if (size < 1 || size > kMostRanks || rank < 0 || rank >= size || config->magic != 0xcafebeef || config->blocking != 0) return invalid_argument;
+  if (size < 1 || size > kMostRanks || rank < 0 || rank >= size || config->magic != 0xcafebeef || config->blocking != 0)
+    return invalid_argument;
   *comm = new ncclComm(id.bytes, rank, size);
   return in_progress;
 }
@@ -192,5 +194,4 @@ int ncclCommFinalize(ncclComm* comm) { return comm->state(); }
 int ncclCommDestroy(ncclComm* comm) { return delete comm, success; }
 int ncclCommAbort(ncclComm* comm) { return delete comm, success; }
 const char* ncclGetErrorString(int e) { return e == remote_error ? "remote process exited or there was a network error" : "an error"; }
-
 }

@@ -94,3 +94,19 @@ TEST_CASE("bench: a table without --json; sizes that are none are wrong use") {
   CHECK(wrong.code == 64);
   CHECK(wrong.err == "stflow: error: --spots: found 'many', expected whole numbers from 1 to 10000000\n");
 }
+
+TEST_CASE("slow: bench: an all-reduce is measured between processes, and reckoned for GPUs it is not free") {
+  const auto object = bench("allreduce");
+  REQUIRE(object["rows"].size() == 1 + 2 * (4 + 4));
+  double last = 0;
+  for (const auto& row : object["rows"]) {
+    check_numbers(row);
+    if (row["group"] != "allreduce") continue;
+    if (row.contains("runs")) CHECK(row["gigabytes_per_second"] > 0);
+    if (!row.contains("reckoned_seconds")) continue;
+    if (row["ranks"] == 2) last = 0;
+    CHECK(row["reckoned_seconds"] > last);  // more ranks take longer
+    last = row["reckoned_seconds"];
+    CHECK(row["step_for_90_percent"].get<double>() == doctest::Approx(9 * last));
+  }
+}

@@ -26,8 +26,8 @@ std::vector<int64_t> whole_numbers(const char* flag, const std::vector<std::stri
 std::string milliseconds(const JsonOut& seconds) { return fmt::format("{:.3f}", 1e3 * seconds.get<double>()); }
 
 std::string text_of(const JsonOut& rows) {
-  terminal::Table table(
-      {"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process"});
+  terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process",
+                         "90 % at step of ms"});
   for (const JsonOut& r : rows) {
     const auto number = [&](const char* key, const char* unit = "") {
       return r.contains(key) ? fmt::format("{:.1f}{}", r[key].get<double>(), unit) : std::string();
@@ -36,11 +36,15 @@ std::string text_of(const JsonOut& rows) {
     const std::string size = r.contains("spots")    ? fmt::format("{} spots", r["spots"].get<int64_t>())
                              : r.contains("images") ? fmt::format("{} images", r["images"].get<int64_t>())
                              : r.contains("shape")  ? r["shape"].dump()
-                                                    : "";
+                             : r.contains("bytes")
+                                 ? fmt::format("{} ranks, {}", r["ranks"].get<int>(), terminal::bytes(r["bytes"].get<uint64_t>()))
+                                 : "";
     const std::string name = r["group"].get<std::string>() + (r.contains("name") ? ": " + r["name"].get<std::string>() : "");
-    table.row({name, size, milliseconds(r["median_seconds"]), milliseconds(r["best_seconds"]), r["runs"].dump(), number("gflops"),
+    const char* time = r.contains("reckoned_seconds") ? "reckoned_seconds" : "median_seconds";
+    const auto measured = [&](const char* key) { return r.contains(key) ? milliseconds(r[key]) : std::string(); };
+    table.row({name, size, milliseconds(r[time]), measured("best_seconds"), r.contains("runs") ? r["runs"].dump() : "", number("gflops"),
                number("percent_of_peak"), number("gigabytes_per_second"), number("times_the_floor"), memory("arena_bytes"),
-               memory("peak_rss_bytes")});
+               memory("peak_rss_bytes"), measured("step_for_90_percent")});
   }
   return table.text();
 }
@@ -53,7 +57,7 @@ int bench(const Args& args) {
   double seconds = 2;
   std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"};
   Options o("bench", "Times the operators, a training step and sampling on this machine.", "stflow bench step --threads 2 --json");
-  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "ops", "vit", "gemm", "peak"}).optional();
+  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "ops", "vit", "gemm", "peak", "allreduce"}).optional();
   o.flag("seconds", &seconds, "time for each row, after one run to warm up; at least three runs").range(0, 3600);
   o.flag("spots", &spots_text, "sizes of the slides of step, sample and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
@@ -98,6 +102,15 @@ int bench(const Args& args) {
       for (const JsonOut& row : benchmark::in_child([&] { return JsonOut(benchmark::measure_operators(n, seconds, device)); }))
         add("ops", row);
     }
+  for (const char* preset : {"default", "reference"}) {
+    if (!wanted("allreduce")) break;
+    for (const int ranks : {2, 4})
+      for (const bool ordered : {true, false}) {
+        terminal::info("allreduce, {} preset, {} ranks", preset, ranks);
+        add("allreduce", benchmark::in_child([&] { return benchmark::measure_allreduce(preset, ranks, ordered, seconds); }));
+      }
+    for (const JsonOut& row : benchmark::reckon_nccl(preset)) add("allreduce", row);
+  }
   if (terminal::settings().json)
     print_json(JsonOut{{"version", kVersion},
                        {"instruction_set", name_of(best_isa())},

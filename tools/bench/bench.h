@@ -32,4 +32,11 @@ JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds,
 /// all, bytes that it has to move (inputs once, results once, gradients likewise) and the rate.
 std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const DeviceFlag& device);
 
+/// Adding a preset's gradients up over `ranks` processes of this host with Gloo, in the tree's order (all-gather) or Gloo's (all-reduce):
+/// times and "bytes". Like all rows, to be run in a child.
+JsonOut measure_allreduce(const std::string& preset, int ranks, bool ordered, double seconds);
+/// The same over 2 to 512 GPUs in hosts of eight, from the links' latency and rate: "reckoned_seconds", and "step_for_90_percent", the
+/// seconds of computation for which the ranks are busy 90 % of the time.
+std::vector<JsonOut> reckon_nccl(const std::string& preset);
+
 }  // namespace stflow::benchmark

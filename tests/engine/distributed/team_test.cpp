@@ -104,30 +104,29 @@ TEST_CASE("team: ranks that call different collectives fail with both sides' vie
     const char *one, *other;
   };
   std::vector<float> many(64, 0);
-  for (const Case& c : std::vector<Case>{
-           {[](Communicator& c, int r) {
-              std::vector<float> x(8, 0);
-              c.all_reduce_sum(view(x.data(), {r == 1 ? 7 : 8}), "sizes");
-            },
-            "all_reduce of 8 f32 for sizes", "all_reduce of 7 f32 for sizes"},
-           {[](Communicator& c, int r) {
-              std::vector<double> x(8, 0);
-              std::vector<float> y(8, 0);
-              c.all_reduce_sum(r == 1 ? view(x.data(), {8}) : view(y.data(), {8}), "types");
-            },
-            "all_reduce of 8 f32 for types", "all_reduce of 8 f64 for types"},
-           {[](Communicator& c, int r) {
-              std::vector<float> x(8, 0), all(24, 0);
-              if (r == 1) c.broadcast(view(x.data(), {8}), 0, "order");
-              else c.all_gather(view(x.data(), {8}), view(all.data(), {24}), "order");
-            },
-            "all_gather of 8 f32 for order", "broadcast of 8 f32 for order, from rank 0"},
-           {[](Communicator& c, int r) {
-              std::vector<float> x(8, 0);
-              c.set_step(r == 1 ? 6 : 5);
-              c.all_reduce_sum(view(x.data(), {8}), "steps");
-            },
-            "all_reduce of 8 f32 for steps, step 5", "all_reduce of 8 f32 for steps, step 6"}}) {
+  for (const Case& c : std::vector<Case>{{[](Communicator&c, int r) {
+                                            std::vector<float> x(8, 0);
+                                            c.all_reduce_sum(view(x.data(), {r == 1 ? 7 : 8}), "sizes");
+                                          },
+                                          "all_reduce of 8 f32 for sizes", "all_reduce of 7 f32 for sizes"},
+                                         {[](Communicator&c, int r) {
+                                            std::vector<double> x(8, 0);
+                                            std::vector<float> y(8, 0);
+                                            c.all_reduce_sum(r == 1 ? view(x.data(), {8}) : view(y.data(), {8}), "types");
+                                          },
+                                          "all_reduce of 8 f32 for types", "all_reduce of 8 f64 for types"},
+                                         {[](Communicator&c, int r) {
+                                            std::vector<float> x(8, 0), all(24, 0);
+                                            if (r == 1) c.broadcast(view(x.data(), {8}), 0, "order");
+                                            else c.all_gather(view(x.data(), {8}), view(all.data(), {24}), "order");
+                                          },
+                                          "all_gather of 8 f32 for order", "broadcast of 8 f32 for order, from rank 0"},
+                                         {[](Communicator&c, int r) {
+                                            std::vector<float> x(8, 0);
+                                            c.set_step(r == 1 ? 6 : 5);
+                                            c.all_reduce_sum(view(x.data(), {8}), "steps");
+                                          },
+                                          "all_reduce of 8 f32 for steps, step 5", "all_reduce of 8 f32 for steps, step 6"}}) {
     for (const Outcome& o : as_team(3, [&](Team& team) { c.call(gloo_of(team), team.rank()); })) {
       CAPTURE(o.line);
       CHECK(o.code == 76);
@@ -140,8 +139,6 @@ TEST_CASE("team: ranks that call different collectives fail with both sides' vie
 }
 
 TEST_CASE("team: a rank that ends early, fails, or does not come is named to all others, with the collective") {
-  float x = 0;
-  const auto once = [&](Team& team) { gloo_of(team).all_reduce_sum(view(&x, {1}), "work"); };
   const auto ended = as_team(3, [&](Team& team) {
     float own = 0;
     gloo_of(team).all_reduce_sum(view(&own, {1}), "work");
@@ -178,14 +175,14 @@ TEST_CASE("team: a rank that ends early, fails, or does not come is named to all
       20, 0.5);
   for (const Outcome& o : late) CHECK(o.code == 76);
   for (size_t r : {0, 2}) {
-    CHECK_MESSAGE(has(late[r].line, own_name(1) + " did not come to collective 1: all_reduce of 1 f32 for work, step 7 in time"), late[r].line);
+    CHECK_MESSAGE(has(late[r].line, own_name(1) + " did not come to collective 1: all_reduce of 1 f32 for work, step 7 in time"),
+                  late[r].line);
   }
 }
 
 TEST_CASE("bad input: ranks that differ are refused at the start, the odd one by name") {
-  for (const Outcome& o : as_team(3, [](Team& team) {
-         team.same("configuration", fmt::format("lr: 1\nbatch: {}\nseed: 1\n", team.rank() == 2 ? 8 : 4));
-       })) {
+  for (const Outcome& o :
+       as_team(3, [](Team& team) { team.same("configuration", fmt::format("lr: 1\nbatch: {}\nseed: 1\n", team.rank() == 2 ? 8 : 4)); })) {
     CHECK(o.code == 76);
     CHECK_MESSAGE(has(o.line, own_name(2) + ": configuration: batch: 8, expected batch: 4 as on ranks 0 and 1"), o.line);
   }
@@ -193,37 +190,45 @@ TEST_CASE("bad input: ranks that differ are refused at the start, the odd one by
     CHECK(o.code == 76);
     CHECK_MESSAGE(has(o.line, own_name(1) + ": data: bb, expected aa as on rank 0"), o.line);
   }
-  const auto sizes = as_team(2, [](Team&) {}, 5, 5, [](Place& p) {
-    if (p.rank == 1) p.size = 3;
-  });
+  const auto sizes = as_team(
+      2, [](Team&) {}, 5, 5,
+      [](Place& p) {
+        if (p.rank == 1) p.size = 3;
+      });
   for (const Outcome& o : sizes) {
     CHECK(o.code == 76);
     CHECK_MESSAGE(has(o.line, own_name(1) + ": one of 3 ranks, expected one of 2 as rank 0"), o.line);
   }
-  const auto twice = as_team(2, [](Team&) {}, 2, 2, [](Place& p) {
-    if (p.rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(300)), p.rank = 0, p.port = p.port;
-  });
+  const auto twice = as_team(
+      2, [](Team&) {}, 2, 2,
+      [](Place& p) {
+        if (p.rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(300)), p.rank = 0, p.port = p.port;
+      });
   CHECK(twice[0].code == 76);  // whichever came second could not open the store
 }
 
 TEST_CASE("bad input: a port in use, a missing rank and an absent rank 0 are named after --init-timeout") {
   const Socket taken = listen_on("127.0.0.1", 0);
   const int port = port_of(taken);
-  const auto in_use = as_team(2, [](Team&) {}, 1, 1, {}, -1, port);
+  const auto in_use = as_team(
+      2, [](Team&) {}, 1, 1, {}, -1, port);
   CHECK(in_use[0].code == 76);
   CHECK_MESSAGE(has(in_use[0].line, fmt::format("rank 0: port {} of ", port)), in_use[0].line);
   CHECK(has(in_use[0].line, "Address already in use"));
   CHECK(in_use[1].code == 76);
   CHECK_MESSAGE(has(in_use[1].line, fmt::format("rank 1: 127.0.0.1:{}: ", port)), in_use[1].line);
 
-  const auto missing = as_team(3, [](Team&) {}, 1, 1, {}, 2);
+  const auto missing = as_team(
+      3, [](Team&) {}, 1, 1, {}, 2);
   for (const Outcome& o : missing) {
     CHECK(o.code == 76);
     CHECK_MESSAGE(has(o.line, "rank 2 not there after 1 s, expected 3 ranks"), o.line);
   }
-  const auto headless = as_team(2, [](Team&) {}, 1, 1, [](Place& p) {
-    if (p.rank == 0) fail(Exit::usage, "not started");
-  });
+  const auto headless = as_team(
+      2, [](Team&) {}, 1, 1,
+      [](Place& p) {
+        if (p.rank == 0) fail(Exit::usage, "not started");
+      });
   CHECK(headless[1].code == 76);
   CHECK_MESSAGE(has(headless[1].line, "Connection refused for 1 s, expected rank 0 there"), headless[1].line);
 }
@@ -247,11 +252,14 @@ TEST_CASE("bad input: strangers on the store's port are shown the door and distu
     knock(encode({Message::hello, 1, "", ""}));
     knock(encode({Message::hello, 1, "2 1 4711", "left over"}));
   });
-  const auto outcomes = as_team(2, [&](Team& team) {
-    if (team.lead()) visitor.join();
-    float x = 1;
-    gloo_of(team).all_reduce_sum(view(&x, {1}), "work");
-    if (x != 2) fail(Exit::mismatch, "sum");
-  });
+  const auto outcomes = as_team(
+      2,
+      [&](Team& team) {
+        if (team.lead()) visitor.join();
+        float x = 1;
+        gloo_of(team).all_reduce_sum(view(&x, {1}), "work");
+        if (x != 2) fail(Exit::mismatch, "sum");
+      },
+      20, 20, {}, -1, port);
   for (const Outcome& o : outcomes) CHECK_MESSAGE(o.code == 0, o.line);
 }

@@ -19,8 +19,8 @@ template <> void unfold_forward(ThisIsa, Tensor x, Window w, Tensor y) {
           const int64_t first = empty ? row : across.begin * c, last = empty ? row : across.end * c;
           std::fill(to, to + first, T(0));
           if (first < last) {
-            const T* from = x.as<T>() + ((at.image * w.height + at.y + ky) * w.width + at.x) * c;
-            std::copy(from + first, from + last, to + first);
+            const T* from = x.as<T>() + ((at.image * w.height + at.y + ky) * w.width + at.x) * c + first;
+            std::copy(from, from + last - first, to + first);
           }
           std::fill(to + last, to + row, T(0));
         }

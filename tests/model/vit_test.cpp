@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <tuple>
 
 #include "engine/safetensors.h"
 #include "ops/weighted_sum.h"
@@ -61,39 +62,40 @@ TEST_CASE("vit: golden numbers of timm") {
 }
 
 TEST_CASE("vit: gradients of a whole block in float64") {
-  for (bool swiglu : {false, true})
-    for (bool layer_scale : {false, true}) {
-      VitConfig c;
-      c.image = 16, c.patch = 4, c.dim = 12, c.depth = 2, c.heads = 3, c.hidden = 20, c.swiglu = swiglu, c.layer_scale = layer_scale,
-      c.registers = 2;
-      ParameterSet set(DType::f64);
-      Vit vit(set, c);
-      set.allocate(3);
-      Array image({2, 16, 16, 3}, DType::f64), target({2, 12}, DType::f64);
-      const auto x = test::normal(size_t(image.tensor().size()), 5);
-      std::copy(x.begin(), x.end(), image.as<double>());
-      for (int i = 0; i < 24; i++) target.as<double>()[i] = x[size_t(i)];
-      Tape tape;
-      Var loss = weighted_sum(vit(tape.input(image)), tape.input(target));
-      Storage arena;
-      tape.plan(true);
-      tape.bind(arena, set, set.grads());
+  for (auto [swiglu, layer_scale, pooler] :
+       {std::tuple{false, false, false}, {true, false, false}, {false, true, true}, {true, true, false}}) {
+    VitConfig c;
+    c.image = 16, c.patch = 4, c.dim = 12, c.depth = 2, c.heads = 3, c.hidden = 20, c.swiglu = swiglu, c.layer_scale = layer_scale,
+    c.registers = 2;
+    if (pooler) c.pool_dim = 12, c.pool_heads = 3, c.pool_bias = true;
+    ParameterSet set(DType::f64);
+    Vit vit(set, c);
+    set.allocate(3);
+    Array image({2, 16, 16, 3}, DType::f64), target({2, 12}, DType::f64);
+    const auto x = test::normal(size_t(image.tensor().size()), 5);
+    std::copy(x.begin(), x.end(), image.as<double>());
+    for (int i = 0; i < 24; i++) target.as<double>()[i] = x[size_t(i)];
+    Tape tape;
+    Var loss = weighted_sum(vit(tape.input(image)), tape.input(target));
+    Storage arena;
+    tape.plan(true);
+    tape.bind(arena, set, set.grads());
+    tape.forward();
+    tape.backward(loss);
+    double* values = set.values().as<double>();
+    const double* grads = set.grads().as<double>();
+    auto direction = test::normal(size_t(set.size()), 6);
+    std::vector<double> start(values, values + set.size());
+    double want = 0, scale = 0;
+    for (size_t i = 0; i < direction.size(); i++) want += grads[i] * direction[i], scale += grads[i] * grads[i];
+    auto at = [&](double h) {
+      for (size_t i = 0; i < start.size(); i++) values[i] = start[i] + h * direction[i];
       tape.forward();
-      tape.backward(loss);
-      double* values = set.values().as<double>();
-      const double* grads = set.grads().as<double>();
-      auto direction = test::normal(size_t(set.size()), 6);
-      std::vector<double> start(values, values + set.size());
-      double want = 0, scale = 0;
-      for (size_t i = 0; i < direction.size(); i++) want += grads[i] * direction[i], scale += grads[i] * grads[i];
-      auto at = [&](double h) {
-        for (size_t i = 0; i < start.size(); i++) values[i] = start[i] + h * direction[i];
-        tape.forward();
-        return *tape.value(loss).as<double>();
-      };
-      const double h = 1e-4, got = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
-      CHECK(std::fabs(got - want) <= 1e-6 * std::max(std::fabs(want), std::sqrt(scale)));
-    }
+      return *tape.value(loss).as<double>();
+    };
+    const double h = 1e-4, got = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+    CHECK(std::fabs(got - want) <= 1e-6 * std::max(std::fabs(want), std::sqrt(scale)));
+  }
 }
 
 namespace {

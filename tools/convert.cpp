@@ -45,7 +45,7 @@ Weights encoder_of(const Weights& w, const Preset* preset, const std::string& re
   std::map<std::string, std::string> settings;
   if (preset) settings = preset_metadata(*preset, recipe_of(recipe));
   if (heads > 0) settings["num_heads"] = std::to_string(heads);
-  const Weights network = canonical(w, settings);
+  Weights network = canonical(w, settings);
   check_network(network);
   return network;
 }

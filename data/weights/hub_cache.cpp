@@ -51,7 +51,7 @@ std::string find_in_hub(std::string_view repository, const std::vector<std::stri
     hash = found[0];
   }
   for (std::string_view name : names) {
-    std::string path = folder + "/snapshots/" + hash + "/" + std::string(name);
+    std::string path = fmt::format("{}/snapshots/{}/{}", folder, hash, name);
     if (std::filesystem::exists(path, error)) return path;
   }
   return "";

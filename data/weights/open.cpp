@@ -15,7 +15,7 @@
 namespace stflow {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 constexpr const char* kExpected = "expected weights: safetensors or a file of torch.save()";
 
 /// Old PyTorch (0.1) and other programs: recognised by the magic of POSIX tar, or by the name of its first member.
@@ -27,7 +27,7 @@ bool is_json(std::string_view all) { return all.starts_with('{') && all.substr(0
 void add_text(Weights& w, const std::string& key, const Json& value, int depth) {
   auto scalar = [](const Json& x) { return x.is_string() ? x.get<std::string>() : x.dump(); };
   if (value.is_object() && depth < 8) {
-    for (const auto& [name, inner] : value.items()) add_text(w, key + "." + name, inner, depth + 1);
+    for (const auto& [name, inner] : value.items()) add_text(w, fmt::format("{}.{}", key, name), inner, depth + 1);
   } else if (value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& x) { return x.is_primitive(); })) {
     std::string list;
     for (const Json& x : value) list += (list.empty() ? "" : ",") + scalar(x);
@@ -75,7 +75,7 @@ Weights open_weights(const std::string& path, const std::string& part) {
 std::string weights_in(const std::string& folder) {
   std::error_code error;
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"})
-    if (const std::string path = folder + "/" + name; std::filesystem::exists(path, error)) return path;
+    if (std::string path = folder + "/" + name; std::filesystem::exists(path, error)) return path;
   std::vector<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string ending = entry.path().extension().string();

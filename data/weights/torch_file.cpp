@@ -16,7 +16,7 @@ namespace stflow {
 namespace {
 
 using Kind = PickleValue::Kind;
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 /// torch.serialization.MAGIC_NUMBER, 0x1950a86a20f9469cfc6c, as protocol 2 pickles it.
 constexpr std::string_view kMagic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv;

@@ -11,7 +11,7 @@
 namespace stflow {
 namespace {
 
-constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50, kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
+constexpr uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
 constexpr uint64_t kRecords = 1'000'000;
 
 /// Where the directory is and how many records it has.
@@ -24,11 +24,11 @@ Directory find_directory(const FileView& file) {
   constexpr size_t kTail = 22;  // bytes of the end record without its comment
   const size_t lowest = all.size() < kTail + 65535 ? 0 : all.size() - kTail - 65535;
   Cursor c(all, file.path());
-  for (size_t at = all.size() < kTail ? 0 : all.size() - kTail + 1; at-- > lowest;) {
-    c.seek(at);
-    if (c.left() < kTail || c.number<uint32_t>("signature") != kEnd) continue;
+  // The comment at the end may hold what looks like an end record: the length of its own comment tells the real one.
+  for (size_t at = all.rfind("PK\x05\x06"); at != std::string_view::npos && at >= lowest;
+       at = at == 0 ? at - 1 : all.rfind("PK\x05\x06", at - 1)) {
     c.seek(at + 20);
-    if (c.number<uint16_t>("comment") != all.size() - at - kTail) continue;
+    if (c.left() < 2 || c.number<uint16_t>("comment") != all.size() - at - kTail) continue;
     c.seek(at), c.mark(), c.seek(at + 4);
     const auto disk = c.number<uint16_t>("disk"), first = c.number<uint16_t>("disk"), here = c.number<uint16_t>("records"),
                total = c.number<uint16_t>("records");

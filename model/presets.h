@@ -78,7 +78,8 @@ std::string nearest_preset(std::string_view name);
 const Preset& preset_named(std::string_view name);
 
 /// What the preset adds to a checkpoint that says nothing itself, in the keys that a canonical encoder file has in its metadata:
-/// preset, preprocess (the recipe), family, image_size, microns, mean, std, positions, and where it settles them num_heads, pool_heads, eps, pooling and stages.
+/// preset, preprocess (the recipe), family, image_size, microns, mean, std, positions, and where it settles them num_heads, pool_heads,
+/// eps, pooling and stages.
 std::map<std::string, std::string> preset_metadata(const Preset& preset, Recipe recipe);
 
 }  // namespace stflow

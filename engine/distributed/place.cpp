@@ -111,6 +111,8 @@ Place from_torchrun(const Variables& v) {
   p.node = v.rank("GROUP_RANK").value_or(block_node(p));
   p.restart = int(v.whole("TORCHELASTIC_RESTART_COUNT", 0, 1 << 30).value_or(0));
   read_master(v, p);
+  // torchrun itself listens at MASTER_PORT then, for workers that share its store: ours takes the next.
+  if (v.text("TORCHELASTIC_USE_AGENT_STORE") == "True" && p.port > 0) p.port += p.port < 65535 ? 1 : -1;
   if (p.size > 1)
     for (const char* name : {"MASTER_ADDR", "MASTER_PORT"})
       if (!v.has(name)) fail(Exit::usage, "{}: not set, expected where rank 0 of {} listens", name, p.size);

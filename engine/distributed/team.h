@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "engine/distributed/client.h"
 #include "engine/distributed/communicator.h"
 #include "engine/distributed/store.h"
 

@@ -221,3 +221,10 @@ TEST_CASE("bad input: place: a variable that is no number, missing, or contradic
           "SLURM_STEP_NODELIST: not set, expected it or MASTER_ADDR for ranks on several hosts");
   refuses(with(kSlurm, {{"WORLD_SIZE", "8"}}), "WORLD_SIZE: found 8, expected what SLURM_STEP_NUM_TASKS is, 7");
 }
+
+TEST_CASE("place: where torchrun itself listens at MASTER_PORT, ranks meet at the next port") {
+  CHECK(place(kTorchrun).port == 29511);
+  CHECK(place(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "True"}})).port == 29512);
+  CHECK(place(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "False"}})).port == 29511);
+  CHECK(place(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "True"}, {"MASTER_PORT", "65535"}})).port == 65534);
+}

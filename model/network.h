@@ -18,7 +18,8 @@ class Network {
  public:
   Network(ParameterSet& set, const NetworkConfig& c);
 
-  /// Fills the parameters but for packed ones (allocated, of the configuration that the file has). Throws Exit::data naming what does not fit.
+  /// Fills the parameters but for packed ones (allocated, of the configuration that the file has). Throws Exit::data naming what does not
+  /// fit.
   void load(const Weights& file, const ParameterSet& set) const;
   /// Normalised pixels (images, image, image, 3) -> features (images, features()).
   [[nodiscard]] Var operator()(Var image) const;

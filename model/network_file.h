@@ -32,8 +32,8 @@ std::vector<int64_t> shape_of(const Weights& file, const std::string& name, size
 /// The side of a square of n, -1 if n is no square.
 int64_t square_root(int64_t n);
 
-/// Fills the parameters of `set` (allocated) but for packed ones from the tensors of their names; `other`, where given, may fill one itself and say so by
-/// returning true. Throws Exit::data naming every missing and every surplus tensor; `network` ("ViT") is named in that line.
+/// Fills the parameters of `set` (allocated) but for packed ones from the tensors of their names; `other`, where given, may fill one itself
+/// and say so by returning true. Throws Exit::data naming every missing and every surplus tensor; `network` ("ViT") is named in that line.
 void load_parameters(const Weights& file, const ParameterSet& set, const char* network,
                      const std::function<bool(const Parameter&)>& other = nullptr);
 

@@ -107,8 +107,12 @@ void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& 
 void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector<std::string>& paths, const DataFlags& flags,
                const PatchEncoder& encoder) {
   constexpr size_t kPiece = 16;
+  constexpr int64_t kMostSide = 4096;
   const ImageReader first(paths[0]);
   const int64_t width = first.width(), height = first.height();
+  if (std::max(width, height) > kMostSide)
+    fail(Exit::data, "{}: {} x {} pixels, expected a tile of at most {} on a side; --coords cuts patches from an image", paths[0], width,
+         height, kMostSide);
   EmbeddingHeader h = header_of(sample, encoder);
   for (const std::string& path : paths) h.names.push_back(stem(path));
   check_names(h.names, sample);

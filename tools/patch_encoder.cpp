@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "data/weights/open.h"
+#include "engine/text.h"
 #include "model/key_maps.h"
 #include "tools/encoder_source.h"
 
@@ -71,12 +72,16 @@ struct PatchEncoder::Source {
       const auto at = file.metadata().find(key);
       return at == file.metadata().end() ? std::string() : at->second;
     };
-    const std::string word = f.preprocess ? *f.preprocess : says("preset").empty() ? "" : says("preprocess");
-    const Recipe recipe = word.empty() ? Recipe::card : recipe_of(word);
+    Recipe recipe = Recipe::card;
+    for (const Recipe r : kRecipes)
+      if (name_of(r) == f.preprocess.value_or(says("preprocess"))) recipe = r;
     if (const Preset* named = f.preset.empty() ? found.preset : &preset_named(f.preset))
       return {canonical(file, preset_metadata(*named, recipe)), named, recipe};
     // A file that names its preset has the rest beside it; only the pooling is the recipe's.
-    const Preset* preset = says("preset").empty() ? nullptr : &preset_named(says("preset"));
+    const Preset* preset = find_preset(says("preset"));
+    if (!preset && !says("preset").empty())
+      fail(Exit::data, "{}: metadata: preset is {}, expected a published encoder; the nearest is {}", file.path(), shown(says("preset")),
+           nearest_preset(says("preset")));
     if (!preset && f.preprocess)
       fail(Exit::usage, "--preprocess: {} does not say which published encoder it is, expected --encoder-preset NAME with it", file.path());
     std::map<std::string, std::string> settings;

@@ -225,6 +225,8 @@ TEST_CASE("bad input: embed refuses in one line, before any work") {
   const test::TinyRun data;
   const std::string there = data.folder.file("there.h5", "mine"), centres = data.folder.file("c.csv", "x,y\n16,16\n");
   fs::create_directory(data.path("empty"));
+  write_png(data.path("wide.png"), {5000, 2, std::vector<uint8_t>(30000)});
+  rewrite(data.path("encoder.safetensors"), data.path("unknown.safetensors"), {{"preset", "uni_v9"}});
   struct Case {
     Words inputs, more;
     int code;
@@ -243,6 +245,15 @@ TEST_CASE("bad input: embed refuses in one line, before any work") {
             "--preprocess: " + data.path("encoder.safetensors") + " does not say which"},
            {{data.path("A.png")}, {"--preprocess", "mine"}, 64, "--preprocess: found 'mine', expected one of card, hest, trident, stpath"},
            {{data.path("A.png")}, {"--layout", "trident", "--resample"}, 64, data.path("out.h5") + ": --layout trident: patches without"},
+           {{data.path("A.png")},
+            {"--encoder", data.path("unknown.safetensors")},
+            65,
+            data.path("unknown.safetensors") + ": metadata: preset is 'uni_v9', expected a published encoder; the nearest is uni_v1"},
+           {{data.path("A.png")},
+            {"--encoder-preset", "uni_v9"},
+            64,
+            "--encoder: found 'uni_v9', expected a file or the name of an encoder"},
+           {{data.path("wide.png")}, {}, 65, data.path("wide.png") + ": 5000 x 2 pixels, expected a tile of at most 4096 on a side"},
            {{data.path("A.tsv")}, {}, 65, data.path("A.tsv") + ": is of an unknown format, expected a JPEG or PNG image"},
            {{}, {}, 64, "found no INPUT, expected manifest or folder of sections"},
        }) {

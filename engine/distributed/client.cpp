@@ -96,7 +96,7 @@ std::optional<std::string> StoreClient::get(const std::string& key, Clock::time_
   send({Message::get, number, key, ""});
   guard.lock();
   changed_.wait_until(guard, deadline, [&] { return failed() || answers_[number]; });
-  const std::optional<std::string> answer = answers_[number];
+  std::optional<std::string> answer = answers_[number];
   answers_.erase(number);
   if (!answer && failed()) throw Error(fault_.code, fmt::format("rank {}: {}", place_.rank, fault_.text));
   return answer;

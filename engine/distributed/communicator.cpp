@@ -35,11 +35,11 @@ void Communicator::broadcast(const Tensor& t, int root, const char* site) {
 std::string Communicator::here() const { return fmt::format("rank {} in collective {}: {}", rank_, number_, what_); }
 
 void Communicator::explain(const std::string& what) {
-  // The store knows who died a moment after the connections do; who did not come it has to be asked, before they come.
-  constexpr double kNews = 2, kAnswer = 5;
+  // The store knows who died a moment after the connections do. Who did not come it has to be asked, once the time is over: a rank that is
+  // merely later than this one is not to blame for an error. The answer to another rank's question is news here.
+  constexpr double kNews = 5, kAnswer = 5;
   const bool in_vain = began_ <= after(-timeout_);
-  auto fault = store_->wait_for_fault(in_vain ? 0 : kNews);
-  if (!fault) fault = store_->who_is_late(number_, kAnswer);
+  const auto fault = in_vain ? store_->who_is_late(number_, kAnswer) : store_->wait_for_fault(kNews);
   if (fault) throw Error(fault->code, fmt::format("{}; {}", fault->text, here()));
   fail(Exit::peer, "{}: {}, and no rank is known to be lost", here(), what);
 }

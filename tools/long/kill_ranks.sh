@@ -2,15 +2,16 @@
 # usage: tools/long/kill_ranks.sh [TRIALS [RANKS]]
 # Kills a random one of RANKS (4) processes of a small training run at a random moment, TRIALS (100) times: every other rank has to end
 # with 76 within 10 s and name it, and the run continued to its end, by another number of ranks each time, has to give the bytes of an
-# undisturbed one. Takes a few seconds a trial. Prints each failure and a last line; exits with 1 if there was one.
+# undisturbed one. Takes a few seconds a trial. CACHE: a folder of features to use. Prints each failure and a last line; exits with 1 if there was one.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 trials="${1:-100}" ranks="${2:-4}"
 stflow="$PWD/stflow" work="$(mktemp -d)" failed=0 kills=0 slowest=0
 trap 'rm -rf "$work"' EXIT
-flags=(--genes 20 --epochs "${EPOCHS:-30}" --members 1 --batch-size 5 --samples 2 --quiet --no-maps --threads 1 --save-every 3
-       --cache-dir "$work/cache")
+flags=(--genes 20 --epochs "${EPOCHS:-100}" --members 1 --batch-size 5 --samples 2 --quiet --no-maps --threads 1 --save-every 3
+       --cache-dir "${CACHE:-$work/cache}")
 
+exec 2>/dev/null  # where bash tells of killed jobs
 now() { date +%s%N; }
 # start SIZE FLAGS...: one job; its processes are in pids.
 start() {
@@ -35,7 +36,7 @@ for ((trial = 1; trial <= trials; trial++)); do
   [ "$victim" -lt "$size" ] || victim=$((victim % size))
   rm -f "$work"/err.* "$work"/out.*
   if [ $fresh = 1 ]; then rm -rf "$work/run"; start "$size" --save-dir "$work/run"; else start "$size" --save-dir "$work/run" --resume; fi
-  sleep "$((RANDOM % 3)).$((RANDOM % 1000))"
+  sleep "$((RANDOM % 5)).$((RANDOM % 1000))"
   if kill -9 "${pids[$victim]}" 2>/dev/null; then kills=$((kills + 1)); fi
   at="$(now)" codes=()
   for ((r = 0; r < size; r++)); do wait "${pids[$r]}" 2>/dev/null; codes+=($?); done

@@ -18,7 +18,7 @@ link_up() {
 }
 ip -n "$a" addr add 10.77.0.1/24 dev va; ip -n "$b" addr add 10.77.0.2/24 dev vb
 link_up
-flags=(--genes 20 --members 1 --batch-size 4 --samples 2 --quiet --no-maps --threads 1 --save-every 5 --cache-dir "$work/cache")
+flags=(--genes 20 --members 1 --batch-size 4 --samples 2 --quiet --no-maps --threads 1 --save-every 5 --cache-dir "${CACHE:-$work/cache}")
 
 start() {
   for r in 0 1; do

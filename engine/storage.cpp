@@ -63,7 +63,10 @@ void Storage::reserve(size_t bytes) {
   const bool huge = bytes >= 4 * kHugePage;
   // Large memory is the system's again once it is freed. By itself glibc would begin to keep it after the first time, and an encoder that
   // packs one matrix after another would leave holes of their size.
-  if (huge) [[maybe_unused]] static const int fixed = ::mallopt(M_MMAP_THRESHOLD, int(4 * kHugePage));
+  if (huge) {
+    static const int fixed = ::mallopt(M_MMAP_THRESHOLD, int(4 * kHugePage));
+    static_cast<void>(fixed);
+  }
   const size_t align = huge ? kHugePage : kAlign;
   data_ = std::aligned_alloc(align, (bytes + align - 1) / align * align);
   if (!data_) fail(Exit::memory, "memory: {} bytes asked for, none free; lower --batch-size or --threads", bytes);

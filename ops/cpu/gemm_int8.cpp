@@ -65,7 +65,7 @@ template <class Dot, int R> void int8_tile(const uint8_t* a, int64_t row, const 
       __builtin_prefetch(panel + 16 * kColumns * 4 + j * kRegister);
     });
     each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
-      uint32_t four;
+      uint32_t four = 0;
       std::memcpy(&four, a + r * row, 4);
       each<2>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * 2 + j] = Dot::add(c[r * 2 + j], four, b[j]); });
     });
@@ -174,7 +174,7 @@ template <> void pack_int8(ThisIsa, const float* w, int64_t n, int64_t k, void* 
       int32_t sum = 0;
       for (int64_t p = 0; p < quads(k) * 4; p++) {
         float shifted = (p < k && j < n ? w[j * k + p] : 0.0f) * inverse + 12582912.0f;
-        uint32_t bits;
+        uint32_t bits = 0;
         std::memcpy(&bits, &shifted, 4);
         const auto q = int8_t(bits - 0x4b400000u);
         panels[(j / kColumns * quads(k) + p / 4) * kColumns * 4 + j % kColumns * 4 + p % 4] = q;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <tuple>
 
@@ -93,7 +94,9 @@ std::vector<float> features_of(Encoder& encoder) {
 }
 
 double apart(const std::vector<float>& a, const std::vector<float>& b) {
-  return test::relative(view(const_cast<float*>(a.data()), {int64_t(a.size())}), view(const_cast<float*>(b.data()), {int64_t(b.size())}));
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); i++) difference += std::pow(double(a[i]) - double(b[i]), 2), size += std::pow(double(b[i]), 2);
+  return std::sqrt(difference / size);
 }
 
 /// A fixture's checkpoint with its matrices in 16 bits.
@@ -115,7 +118,7 @@ std::string with_halves(const test::TempFolder& folder, const std::string& name,
 
 }  // namespace
 
-TEST_CASE("encoder: features with matrices in 16 bits are within 2e-3 of float32's") {
+TEST_CASE("encoder: features with matrices in 16 and 8 bits are near those of float32") {
   for (const std::string name : {"vit_plain", "vit_registers_swiglu", "vit_layer_scale", "vit_placed_registers"}) {
     CAPTURE(name);
     const std::string path = "tests/fixtures/" + name + ".safetensors";
@@ -123,9 +126,9 @@ TEST_CASE("encoder: features with matrices in 16 bits are within 2e-3 of float32
         int8(path, {}, Precision::int8);
     const auto want = features_of(exact);
     CHECK(features_of(f32) == want);
-    CHECK(apart(features_of(f16), want) < 5e-4);
-    CHECK(apart(features_of(bf16), want) < 4e-3);
-    CHECK(apart(features_of(int8), want) < 3e-2);
+    CHECK(apart(features_of(f16), want) < 4e-4);
+    CHECK(apart(features_of(bf16), want) < 2.5e-3);  // a weight is off by up to 2^-9
+    CHECK(apart(features_of(int8), want) < 2e-2);
     CHECK(f32.identity() == exact.identity());
     CHECK(f16.identity().at("precision") == "f16");
     CHECK(bf16.identity().at("precision") == "bf16");

@@ -1,5 +1,5 @@
 // What `stflow launch` makes of its flags and of the environment that it was started in.
-#include "tools/launch_plan.h"
+#include "tools/launch/plan.h"
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>

@@ -11,7 +11,7 @@
 #include "engine/random.h"
 #include "tests/run.h"
 #include "tests/tools/tiny_run.h"
-#include "tools/launch_plan.h"
+#include "tools/launch/plan.h"
 
 using namespace stflow;
 using test::results;

@@ -2,8 +2,8 @@
 #pragma once
 #include <string>
 
-#include "tools/launch_output.h"
-#include "tools/launch_plan.h"
+#include "tools/launch/output.h"
+#include "tools/launch/plan.h"
 
 namespace stflow {
 

@@ -1,4 +1,4 @@
-#include "tools/launch_workers.h"
+#include "tools/launch/workers.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -8,7 +8,7 @@
 
 #include "engine/error.h"
 #include "tools/commands.h"
-#include "tools/launch_workers.h"
+#include "tools/launch/workers.h"
 
 namespace stflow {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/launch_output.h"
+#include "tools/launch/output.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "tools/launch_plan.h"
+#include "tools/launch/plan.h"
 
 #include <netinet/in.h>
 #include <poll.h>

@@ -3,6 +3,7 @@
 #include "ops/gemm.h"
 
 #include "ops/cpu/activate.h"
+#include "ops/cpu/gemm_tile.h"
 #include "ops/cpu/panels.h"
 #include "ops/cpu/transpose.h"
 
@@ -48,7 +49,7 @@ void multiply(Left<T> a, int64_t m, const W* packed, int64_t n, int64_t k, T* c,
     const int64_t block = (kBlock / (depth > 0 ? depth : 1) / kPanel<T> + 1) * kPanel<T>;
     for (int64_t j0 = 0; j0 < n; j0 += block) {
       const int64_t j1 = j0 + block < n ? j0 + block : n;
-      const int64_t tiles = (m + kRows - 1) / kRows * ((j1 - j0 + kPanel<T> - 1) / kPanel<T>);
+      const int64_t tiles = (m + kRows - 1) / kRows * panels_of<T>(j1 - j0);
       panels.take(p, depth, j0, j1);
       strips(m, [&](int64_t i, int rows) {
         Left<T> left{a.data + i * a.row + p * a.column, a.row, a.column};
@@ -109,7 +110,7 @@ template <class T> void pack(const T* w, int64_t ldw, bool transposed, int64_t n
 template <class T, class W>
 void product(const T* a, int64_t lda, int64_t m, const W* packed, int64_t n, int64_t k, T* c, int64_t ldc, const Epilogue<T>& e) {
   // Blocks of rows as large as the share of a thread allows, and where these are few, groups of panels: about 32 pieces.
-  const int64_t panels = (n + kPanel<T> - 1) / kPanel<T>, strip = kRows * n * k + 1, large = 32, small = 8;
+  const int64_t panels = panels_of<T>(n), strip = kRows * n * k + 1, large = 32, small = 8;
   const int64_t worth = ((1 << 20) + strip - 1) / strip;  // strips that are worth a piece
   const int64_t height = kRows * (n * k > kBlock ? large : worth < small ? small : worth);
   const int64_t row_blocks = (m + height - 1) / height;

@@ -21,9 +21,9 @@ struct Packed {
 };
 Packed packed_at(const void* p, int64_t n, int64_t k) {
   const int64_t wide = (n + 31) / 32 * 32;
-  const auto* panels = static_cast<const int8_t*>(p);
-  const auto* scale = reinterpret_cast<const float*>(panels + wide * quads(k) * 4);
-  return {panels, scale, reinterpret_cast<const int32_t*>(scale + wide)};
+  const auto* words = static_cast<const int32_t*>(p);  // four integers in each
+  const void* scale = words + wide * quads(k);
+  return {static_cast<const int8_t*>(p), static_cast<const float*>(scale), words + wide * quads(k) + wide};
 }
 
 /// c + the four products of each lane's bytes, a unsigned and b signed; exact on every instruction set.
@@ -189,7 +189,8 @@ template <>
 void gemm_int8(ThisIsa, const float* a, int64_t lda, int64_t m, const void* packed, int64_t n, int64_t k, float* c, int64_t ldc,
                const Epilogue<float>& e, void* scratch) {
   auto* rows = static_cast<uint8_t*>(scratch);
-  auto* scales = reinterpret_cast<float*>(rows + m * row_bytes(k));
+  void* behind = rows + m * row_bytes(k);
+  auto* scales = static_cast<float*>(behind);
   parallel_for(m, row_grain(k), [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) scales[i] = quantise(a + i * lda, k, rows + i * row_bytes(k));
   });

@@ -35,6 +35,12 @@ template <class W> STFLOW_INLINE void expand(const W* from, int64_t n, float* to
   }
 }
 
+/// Panels that hold n columns.
+template <class T> constexpr int64_t panels_of(int64_t n) {
+  constexpr int64_t wide = kPanel<T>;
+  return (n + wide - 1) / wide;
+}
+
 /// Panels as tiles read them. Numbers T are read where they lie; a block of 16-bit ones becomes T first, while the block that comes
 /// next is asked for a few lines at a time.
 template <class T, class W> struct Panels {
@@ -56,9 +62,9 @@ template <class T, class W> struct Panels {
       block = room, apart = depth;
       const bool same_rows = j1 < n;  // the next block is of more columns; else of the next rows of all
       const int64_t rows = same_rows ? depth : k - p - depth < depth ? k - p - depth : depth;
-      const int64_t left = (same_rows ? n - j1 : n) + kPanel<T> - 1, most = j1 - j0 + kPanel<T> - 1;
+      const int64_t left = panels_of<T>(same_rows ? n - j1 : n), most = panels_of<T>(j1 - j0);
       coming = packed + (same_rows ? j1 * k + p * kPanel<T> : (p + depth) * kPanel<T>);
-      lines = rows * kPanel<T> / 32, all = lines * ((left < most ? left : most) / kPanel<T>), at = 0;
+      lines = rows * kPanel<T> / 32, all = lines * (left < most ? left : most), at = 0;
     }
   }
   STFLOW_INLINE void ask(int64_t tiles) {

@@ -116,8 +116,7 @@ std::map<std::string, std::string> add_features(std::vector<Section>& sections, 
   }
   if (uncached.empty()) terminal::info("features: {} sections from the cache ({})", own, options.cache);
   else
-    terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
-                   own - uncached.size(), own);
+    terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns, own - uncached.size(), own);
   terminal::Progress progress("features", patches);
   int64_t done = 0;
   for (size_t i = 0; i < uncached.size(); i++) {

@@ -93,9 +93,7 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
         [&s, &cache, &warnings, key] { cache.store(key, s.size(), s.feature_dim, s.features, warnings); }));
   }
   if (jobs.empty()) terminal::info("features: {} sections from the cache ({})", own, options.cache);
-  else
-    terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns,
-                   own - jobs.size(), own);
+  else terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns, own - jobs.size(), own);
   terminal::Progress progress("features", patches);
   embed_patches(encoder, jobs, progress);
   progress.finish();

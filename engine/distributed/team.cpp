@@ -95,7 +95,7 @@ void Team::same(const std::string& what, const std::string& text) {
   const std::vector<std::string> texts = all(what, text);
   std::map<std::string, std::vector<size_t>> groups;
   for (size_t r = 0; r < texts.size(); r++) groups[texts[r]].push_back(r);
-  if (groups.size() == 1) return;
+  if (groups.size() <= 1) return;
   // The odd ones are those that fewest hold with; of equally many, those without rank 0.
   const auto larger = [](const auto& a, const auto& b) {
     return a.second.size() != b.second.size() ? a.second.size() > b.second.size() : a.second[0] < b.second[0];

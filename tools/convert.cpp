@@ -9,9 +9,9 @@
 #include "engine/text.h"
 #include "model/key_maps.h"
 #include "tools/commands.h"
-#include "tools/encoder_source.h"
+#include "tools/encoder/network_names.h"
+#include "tools/encoder/source.h"
 #include "tools/json_out.h"
-#include "tools/network_names.h"
 
 namespace stflow {
 namespace {

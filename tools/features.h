@@ -7,7 +7,7 @@
 #include "data/panel.h"
 #include "engine/distributed/communicator.h"
 #include "model/slide.h"
-#include "tools/patch_encoder.h"
+#include "tools/encoder/patch_encoder.h"
 
 namespace stflow {
 

@@ -8,7 +8,7 @@
 #include "engine/threads.h"
 #include "engine/version.h"
 #include "tools/commands.h"
-#include "tools/patch_encoder.h"
+#include "tools/encoder/patch_encoder.h"
 
 namespace stflow {
 namespace {

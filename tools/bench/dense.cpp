@@ -6,7 +6,7 @@
 #include "ops/fma_probe.h"
 #include "ops/gemm.h"
 #include "tools/bench/bench.h"
-#include "tools/patch_encoder.h"
+#include "tools/encoder/patch_encoder.h"
 
 namespace stflow::benchmark {
 namespace {

@@ -13,7 +13,7 @@
 #include "engine/safetensors.h"
 #include "tests/data/weights/builders.h"
 #include "tests/files.h"
-#include "tools/encoder_source.h"
+#include "tools/encoder/source.h"
 
 using namespace stflow;
 using namespace stflow::test;

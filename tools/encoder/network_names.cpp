@@ -1,4 +1,4 @@
-#include "tools/network_names.h"
+#include "tools/encoder/network_names.h"
 
 #include "engine/text.h"
 #include "model/network.h"

@@ -42,7 +42,7 @@ std::string default_encoder();
 
 class PatchEncoder {
  public:
-  /// Finds the file (tools/encoder_source.h), reads it whatever its container (data/weights/open.h) and its names (model/key_maps.h), with
+  /// Finds the file (tools/encoder/source.h), reads it whatever its container (data/weights/open.h) and its names (model/key_maps.h), with
   /// what a preset knows. Throws Exit::missing, Exit::data, Exit::usage.
   explicit PatchEncoder(const EncoderFlags& flags);
 

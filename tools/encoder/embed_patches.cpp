@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "engine/threads.h"
-#include "tools/patch_encoder.h"
+#include "tools/encoder/patch_encoder.h"
 #include "tools/signals.h"
 
 namespace stflow {

@@ -1,4 +1,4 @@
-#include "tools/encoder_source.h"
+#include "tools/encoder/source.h"
 
 #include <filesystem>
 

@@ -1,4 +1,4 @@
-#include "tools/patch_encoder.h"
+#include "tools/encoder/patch_encoder.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -6,7 +6,7 @@
 #include "data/weights/open.h"
 #include "engine/text.h"
 #include "model/key_maps.h"
-#include "tools/encoder_source.h"
+#include "tools/encoder/source.h"
 
 namespace stflow {
 namespace {

@@ -1,8 +1,8 @@
 // A small run of stflow train as a process: three generated sections whose genes follow the colour of the picture, the words of
 // the run, and what it must give.
 #pragma once
-#include <functional>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 

@@ -87,7 +87,8 @@ TEST_CASE("slow: bench: the image encoder's time, rate and memory") {
   }
 }
 
-TEST_CASE("bench: weights in 16 bits are the only copy of an encoder's matrices") {
+// Among the slow ones, so not under ASan, which keeps what is freed.
+TEST_CASE("slow: bench: weights in 16 bits are the only copy of an encoder's matrices") {
   std::map<std::string, double> memory;
   for (const std::string precision : {"f32", "f16"}) {
     const Ran r = run_stflow({"bench", "vit", "--json", "--quiet", "--limit", "0", "--seconds", "0.01", "--sizes", "S/16", "--images", "1",

@@ -24,6 +24,7 @@ struct PredictionFile {
   std::optional<Image> hires;                // the section's image, reduced
   double hires_scale = 0;                    // pixel of `hires` = full-resolution pixel * scale
   double spot_diameter = 0;                  // full-resolution pixels; 0: unknown
+  bool square_spots = false;                 // bins of a grid, with sides of spot_diameter
   std::map<std::string, std::string> about;  // version, seed, encoder, sha256, preset, mpp, sampler ...
 };
 
@@ -33,9 +34,9 @@ std::span<const std::string_view> prediction_formats();
 void check_prediction_name(const std::string& path);
 
 /// Writes the file, whole or not at all, in the format of the name's end. The same content is the same bytes.
-///   .h5ad                 AnnData: everything
-///   .csv                  spot, x, y, one column per gene: the mean
-///   .geojson[.gz]         QuPath: one detection per spot with the mean as measurements
+///   .h5ad                  AnnData: everything
+///   .csv                   spot, x, y, one column per gene: the mean
+///   .geojson, .geojson.gz  QuPath: one detection per spot with the mean as measurements
 /// Throws Exit::usage as check_prediction_name() does, Exit::create or Exit::io.
 void write_prediction(const std::string& path, const PredictionFile& prediction);
 

@@ -1,13 +1,13 @@
 #include "data/tissue/geojson.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "data/lines.h"
+#include "data/text_out.h"
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/json.h"
@@ -100,28 +100,10 @@ class Reader {
   std::string name_;
 };
 
-void add_ring(std::string& text, const Ring& r) {
-  text += '[';
-  for (size_t i = 0; i <= r.size(); i++) {  // the first point again: GeoJSON wants closed rings
-    const Point& p = r[i % r.size()];
-    text += fmt::format("{}[{},{}]", i ? "," : "", shortest(p.x), shortest(p.y));
-  }
-  text += ']';
-}
-
-std::string gzipped(const std::string& text) {
-  z_stream s{};
-  if (deflateInit2(&s, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) fail(Exit::memory, "memory: no room to deflate");
-  std::string out(deflateBound(&s, uLong(text.size())), '\0');
-  s.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  s.avail_in = uInt(text.size());
-  s.next_out = reinterpret_cast<Bytef*>(out.data());
-  s.avail_out = uInt(out.size());
-  const int result = deflate(&s, Z_FINISH);
-  out.resize(s.total_out);
-  deflateEnd(&s);
-  check(result == Z_STREAM_END, "deflate gave {}", result);
-  return out;
+void put_ring(TextOut& out, const Ring& r) {
+  for (size_t i = 0; i <= r.size(); i++)  // the first point again: GeoJSON wants closed rings
+    out << (i ? "," : "[") << json_point(r[i % r.size()].x, r[i % r.size()].y);
+  out << "]";
 }
 
 }  // namespace
@@ -136,16 +118,19 @@ std::vector<Polygon> parse_tissue(std::string_view bytes, const std::string& nam
 std::vector<Polygon> read_tissue(const std::string& path) { return parse_tissue(FileView(path).text(), path); }
 
 void write_tissue(const std::string& path, const std::vector<Polygon>& polygons) {
-  std::string text = "{\"type\":\"FeatureCollection\",\"features\":[\n";
+  TextOut out(path, path.ends_with(".gz"));
+  out << R"({"type":"FeatureCollection","features":[)";
   for (size_t i = 0; i < polygons.size(); i++) {
-    text += R"({"type":"Feature","geometry":{"type":"Polygon","coordinates":[)";
-    add_ring(text, polygons[i].outer);
-    for (const Ring& hole : polygons[i].holes) text += ',', add_ring(text, hole);
-    text += R"(]},"properties":{"objectType":"annotation","classification":{"name":"Tissue","color":[0,160,0]}}})";
-    text += i + 1 < polygons.size() ? ",\n" : "\n";
+    out << (i > 0 ? ",\n" : "\n") << R"({"type":"Feature","geometry":{"type":"Polygon","coordinates":[)";
+    put_ring(out, polygons[i].outer);
+    for (const Ring& hole : polygons[i].holes) {
+      out << ",";
+      put_ring(out, hole);
+    }
+    out << R"(]},"properties":{"objectType":"annotation","classification":{"name":"Tissue","color":[0,160,0]}}})";
   }
-  text += "]}\n";
-  write_atomic(path, path.ends_with(".gz") ? gzipped(text) : text);
+  out << "\n]}\n";
+  out.commit();
 }
 
 }  // namespace stflow

@@ -172,6 +172,7 @@ size_t Fit::arena_bytes() const { return now_->trainer->arena_bytes(); }
 
 Predictor Fit::take() {
   check(stage_ == stages(), "fit: taken at stage {} of {}", stage_, stages());
+  now_->model.novelty = Novelty::fit(stages_.back().train, now_->model.pipeline.scale, config_.seed);
   return std::move(now_->model);
 }
 

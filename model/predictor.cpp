@@ -1,5 +1,6 @@
 #include "model/predictor.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/safetensors.h"
@@ -26,6 +27,21 @@ void get(const SafeTensors& f, const std::string& name, size_t want, Standardize
 
 // The first member has the reference's names, so that a model of one reads as the reference's does.
 std::string member_prefix(size_t m) { return m == 0 ? "" : "member" + std::to_string(m) + "."; }
+
+// Of a model file that has one: at least two spots, and distances that could be theirs.
+void get(const SafeTensors& f, int64_t dim, Novelty& into) {
+  if (f.find("novelty.distances") == nullptr) return;
+  const auto rows = size_t(f.at("novelty.distances").size);
+  into.dim = dim;
+  into.distances = get(f, "novelty.distances", rows);
+  into.features = f.read<float>("novelty.features");
+  const auto finite = [](double x) { return std::isfinite(x); };
+  const auto& d = into.distances;
+  if (rows < 2 || into.features.size() != rows * size_t(dim) || !std::is_sorted(d.begin(), d.end()) || !(d[0] >= 0) ||
+      !std::all_of(d.begin(), d.end(), finite) || !std::all_of(into.features.begin(), into.features.end(), finite))
+    fail(Exit::data, "{}: novelty: {} features of {} spots, expected {} finite ones of each and ascending distances", f.path(),
+         into.features.size(), rows, dim);
+}
 
 // That the file has weights of a denoiser of these sizes: before memory is taken for them.
 void check_weights(const SafeTensors& f, const ModelConfig& c) {
@@ -129,6 +145,9 @@ void Predictor::save(const std::string& path) const {
   put(out, "prior.mu", zinb[0]);
   put(out, "prior.theta", zinb[1]);
   put(out, "prior.pi", zinb[2]);
+  put(out, "novelty.distances", novelty.distances);
+  if (novelty.active())
+    out.emplace_back("novelty.features", Tensor{const_cast<float*>(novelty.features.data()), {novelty.size(), novelty.dim}, DType::f32});
   write_safetensors(path, std::move(out),
                     {{"format", kFormat},
                      {"config", to_json(config).dump()},
@@ -167,6 +186,7 @@ Predictor Predictor::load(const std::string& path, const Context& context) {
     fail(Exit::data, "{}: metadata: 'blend' is {}, expected {}", path, p.blend, config.expert ? "0 to 1" : "1 without an expert");
   if (config.expert) p.expert.weight = get(f, "expert.weight", inputs * g), p.expert.offset = get(f, "expert.offset", g);
   p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
+  get(f, int64_t(own), p.novelty);
   p.prior.kind = config.prior;
   if (config.prior != PriorKind::gaussian && config.prior != PriorKind::zero) {
     const size_t rows = config.prior == PriorKind::zinb_fixed ? 1 : g;

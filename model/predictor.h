@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/novelty.h"
 #include "model/ridge.h"
 #include "model/scaling.h"
 
@@ -30,6 +31,7 @@ class Predictor {
   Standardizer targets;  // of log(1 + counts)
   Prior prior;
   Ridge expert;      // on the pipeline's output, to scaled targets; empty without an expert
+  Novelty novelty;   // of the training spots, by which others are judged; files of before this have none
   double blend = 1;  // share of the denoiser in the prediction; 1 - blend is the expert's
 
   /// The weights of one member; all have the same layout, so the one denoiser runs on any.

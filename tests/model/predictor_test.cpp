@@ -81,6 +81,9 @@ TEST_CASE("predictor: written and read it predicts the same, as one member or se
     CHECK(q.encoder == p.encoder);
     CHECK(q.blend == p.blend);
     CHECK(to_json(q.config) == to_json(p.config));
+    CHECK(p.novelty.size() == 54);
+    CHECK(q.novelty.features == p.novelty.features);
+    CHECK(q.novelty.distances == p.novelty.distances);
     const Prediction a = p.predict(slide), b = q.predict(slide);
     CHECK(a.mean == b.mean);
     CHECK(a.sd == b.sd);
@@ -203,8 +206,18 @@ TEST_CASE("bad input: model files") {
   refused("{}: tensor 'prior.mu': 3 numbers, expected 4", [](Bent& b) { b.reshape("prior.mu", {3}, 3); });
   refused("{}: prior: mu 1, theta -1, pi 0.5 of gene 1, expected a distribution",
           [](Bent& b) { b.first("prior.mu") = 1, b.first("prior.theta") = -1, b.first("prior.pi") = 0.5; });
-  for (const char* name :
-       {"features.sd", "targets.mean", "expert.weight", "expert.offset", "prior.theta", "member1.image_transform.bias"}) {
+  refused("{}: novelty: 324 features of 54 spots, expected 6 finite ones of each and ascending distances",
+          [](Bent& b) { b.first("novelty.distances") = 1e9; });
+  refused("{}: novelty: 324 features of 53 spots, expected 6 finite ones of each and ascending distances",
+          [](Bent& b) { b.reshape("novelty.distances", {53}, 53); });
+  {
+    Bent old(good);  // a file of before novelty: without a flag
+    std::erase_if(old.tensors, [](const OutTensor& t) { return t.source.name.starts_with("novelty."); });
+    write_safetensors(path, old.tensors, old.metadata);
+    CHECK_FALSE(Predictor::load(path).novelty.active());
+  }
+  for (const char* name : {"novelty.features", "features.sd", "targets.mean", "expert.weight", "expert.offset", "prior.theta",
+                           "member1.image_transform.bias"}) {
     CAPTURE(name);
     Bent bent(good);
     std::erase_if(bent.tensors, [&](const OutTensor& t) { return t.source.name == name; });

@@ -65,7 +65,7 @@ Report judge(const Predictor& model, const Selection& selection, const std::vect
     r.samples.push_back(s.name);
     const std::vector<float> truth = log1p(s.counts);
     r.truth.insert(r.truth.end(), truth.begin(), truth.end());
-    const std::vector<float> of[3] = {model.predict(s, check_stop).mean, own.predict(s), smoothed.predict(s)};
+    const std::vector<float> of[3] = {model.predict(s, {.each_draw = check_stop}).mean, own.predict(s), smoothed.predict(s)};
     for (int m = 0; m < 3; m++) predictions[m].insert(predictions[m].end(), of[m].begin(), of[m].end());
   }
   r.methods.push_back(judged("stflow", std::move(predictions[0]), r));

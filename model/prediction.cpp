@@ -75,7 +75,8 @@ void Predictor::draw(const Slide& slide, const std::vector<float>& inputs, const
   std::vector<int32_t> rank = rows_of(slide.rank, 1, tile.spots);
   std::vector<float> held = options.known.empty() ? std::vector<float>() : rows_of(options.known, size_t(g), tile.spots);
   targets.apply(held);
-  const Array features = there({const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32});
+  const Tensor here{const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32};
+  const Array copied = context_.device == Device::cpu ? Array() : there(here);
   const Array ranks = there({rank.data(), {n}, DType::i32}), y({n, g}, DType::f32, context_.device);
   std::optional<Array> known;
   if (!held.empty()) known = there({held.data(), {n, g}, DType::f32});
@@ -84,7 +85,7 @@ void Predictor::draw(const Slide& slide, const std::vector<float>& inputs, const
   const int members = config.members, draws = (config.samples + members - 1) / members;
   for (int m = 0; m < members; m++) {
     Sampler sampler(*denoiser_, *parameters_[size_t(m)], context_);
-    sampler.set_slide(features, geometry);
+    sampler.set_slide(context_.device == Device::cpu ? here : copied.tensor(), geometry);
     for (int s = 0; s < draws; s++) {
       start.sample(ranks, RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(m * draws + s)), y);
       sampler.sample(y, config.sample_steps, config.solver, {}, known ? known->tensor() : Tensor{});
@@ -150,11 +151,12 @@ Prediction Predictor::predict(const Slide& slide, const PredictOptions& options)
   const size_t entries = size_t(slide.size()) * genes.size();
   check(options.known.empty() || options.known.size() == entries, "predict: {} known values of {}", options.known.size(), entries);
   Prediction p;
-  p.mean.resize(entries), p.sd.resize(entries);
-  p.quantiles.assign(options.quantiles.size(), std::vector<float>(entries));
-  const int draws = blend > 0 ? (config.samples + config.members - 1) / config.members * config.members : 0;
-  if (options.keep_draws) p.draws.assign(size_t(draws), std::vector<float>(entries));
-
+  const auto make_room = [&] {
+    p.mean.resize(entries), p.sd.resize(entries);
+    p.quantiles.assign(options.quantiles.size(), std::vector<float>(entries));
+    const int draws = blend > 0 ? (config.samples + config.members - 1) / config.members * config.members : 0;
+    if (options.keep_draws) p.draws.assign(size_t(draws), std::vector<float>(entries));
+  };
   Geometry geometry(context_);
   if (options.most_spots == 0 || options.most_spots >= slide.size()) {
     Tile all;
@@ -162,14 +164,16 @@ Prediction Predictor::predict(const Slide& slide, const PredictOptions& options)
     std::iota(all.spots.begin(), all.spots.end(), 0);
     all.own = all.inner = slide.size();
     geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
+    make_room();
     predict(slide, pipeline.apply(slide), all, geometry, options, p);
     p.largest_tile = slide.size();
     return p;
   }
   const Tensor coords = slide.coords();
   const WholeGeometry whole(coords, slide.ranks(), config.geometry);
-  const Graph around = pipeline.surroundings_of(slide);
+  const Surroundings around = pipeline.surroundings_of(slide);
   p.tiles = 0;
+  make_room();  // after the lists, which take more while they are made
   Tiles(coords, whole.graph, reach()).each(options.most_spots, [&](const Tile& tile) {
     if (tile.size() > options.most_spots)
       fail(Exit::memory,

@@ -68,6 +68,7 @@ void Predictor::save(const std::string& path) const {
   put(out, "expert.offset", expert.offset);
   std::vector<double> zinb[3];
   for (const Zinb& z : prior.genes) zinb[0].push_back(z.mu), zinb[1].push_back(z.theta), zinb[2].push_back(z.pi);
+  put(out, "genes.validation", validation);
   put(out, "prior.mu", zinb[0]);
   put(out, "prior.theta", zinb[1]);
   put(out, "prior.pi", zinb[2]);
@@ -109,6 +110,7 @@ Predictor Predictor::load(const std::string& path, const Context& context) {
     fail(Exit::data, "{}: metadata: 'blend' is {}, expected {}", path, p.blend, config.expert ? "0 to 1" : "1 without an expert");
   if (config.expert) p.expert.weight = get(f, "expert.weight", inputs * g), p.expert.offset = get(f, "expert.offset", g);
   p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
+  if (f.find("genes.validation")) p.validation = get(f, "genes.validation", g);
   p.prior.kind = config.prior;
   if (config.prior != PriorKind::gaussian && config.prior != PriorKind::zero) {
     const size_t rows = config.prior == PriorKind::zinb_fixed ? 1 : g;

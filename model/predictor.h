@@ -42,6 +42,7 @@ class Predictor {
   Standardizer targets;  // of log(1 + counts)
   Prior prior;
   Ridge expert;      // on the pipeline's output, to scaled targets; empty without an expert
+  std::vector<double> validation;  // G: each gene's Pearson correlation on left-out training spots, NaN if undefined; empty: not known
   double blend = 1;  // share of the denoiser in the prediction; 1 - blend is the expert's
 
   /// The weights of one member; all have the same layout, so the one denoiser runs on any.

@@ -64,19 +64,20 @@ FeaturePipeline FeaturePipeline::fit(const std::vector<const Slide*>& train, con
   return p;
 }
 
-Graph FeaturePipeline::surroundings_of(const Slide& slide) const {
-  Graph graph;
-  if (!surroundings.empty()) build_knn(slide.coords(), slide.ranks(), *std::max_element(surroundings.begin(), surroundings.end()), graph);
-  return graph;
+Surroundings FeaturePipeline::surroundings_of(const Slide& slide) const {
+  if (surroundings.empty()) return {};
+  Graph graph;  // its distances and reverse lists are needed no longer than this
+  build_knn(slide.coords(), slide.ranks(), *std::max_element(surroundings.begin(), surroundings.end()), graph);
+  const auto* idx = graph.idx.as<int32_t>();
+  return {graph.k, {idx, idx + graph.idx.size()}};
 }
 
-std::vector<float> FeaturePipeline::apply(const Slide& slide, const Graph& around, std::span<const int32_t> spots) const {
+std::vector<float> FeaturePipeline::apply(const Slide& slide, const Surroundings& around, std::span<const int32_t> spots) const {
   const size_t dim = size_t(slide.dim), width = size_t(inputs(slide.dim));
   std::vector<float> out(spots.size() * width);
-  const auto* idx = around.idx.as<int32_t>();
   // Scaled anew for each spot that has it nearby: the whole slide's scaled features are never held.
   const auto own = [&](size_t spot, float* row) {
-    std::copy_n(slide.features.data() + spot * dim, dim, row);
+    std::copy_n(slide.feature_row(int64_t(spot)), dim, row);
     scale.apply({row, dim});
   };
   parallel_for(int64_t(spots.size()), 64, [&](int64_t first, int64_t last) {
@@ -93,7 +94,7 @@ std::vector<float> FeaturePipeline::apply(const Slide& slide, const Graph& aroun
         const int k = std::min(surroundings[s], around.k);
         if (k < added) std::fill(sum.begin(), sum.end(), 0.0), added = 0;
         for (; added < k; added++) {
-          own(size_t(idx[int64_t(spot) * around.k + added]), other.data());
+          own(size_t(around.spots[spot * size_t(around.k) + size_t(added)]), other.data());
           for (size_t c = 0; c < dim; c++) sum[c] += double(other[c]);
         }
         for (size_t c = 0; c < dim; c++) row[(s + 1) * dim + c] = k ? float(sum[c] / k) : 0;

@@ -1,8 +1,6 @@
 #include "tools/report.h"
 
 #include <fmt/ranges.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -135,12 +133,6 @@ void write_maps(const Report& r, const Section& section, const std::string& fold
     write_gene_map(folder + "/" + r.genes[g] + ".png", background, section.sample(), r.genes[g], measured, predicted,
                    r.methods[0].scores.pearson[g]);
   }
-}
-
-uint64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return uint64_t(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace stflow

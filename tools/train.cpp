@@ -16,6 +16,7 @@
 #include "tools/data_flags.h"
 #include "tools/device_flag.h"
 #include "tools/features.h"
+#include "tools/memory.h"
 #include "tools/ranks.h"
 #include "tools/report.h"
 #include "tools/run_folder.h"

@@ -82,6 +82,8 @@ TEST_CASE("predictor: written and read it predicts the same, as one member or se
     CHECK(q.genes == p.genes);
     CHECK(q.encoder == p.encoder);
     CHECK(q.blend == p.blend);
+    CHECK(p.validation.size() == (c.expert ? 4 : 0));  // without an expert nothing is chosen, so nothing is left out
+    CHECK(q.validation == p.validation);
     CHECK(to_json(q.config) == to_json(p.config));
     const Prediction a = p.predict(slide), b = q.predict(slide);
     CHECK(a.mean == b.mean);

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <numeric>
 
 #include "data/embeddings.h"
 #include "data/image.h"
-#include "data/legacy_st.h"
 #include "data/manifest.h"
 #include "data/patches.h"
+#include "data/spatial/read.h"
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/hash.h"
@@ -91,8 +90,7 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
   std::vector<int64_t> rows;
   int64_t empty = 0;
   for (int64_t n = 0; n < s.size(); n++) {
-    auto row = s.counts.begin() + n * int64_t(s.genes.size());
-    double total = std::accumulate(row, row + int64_t(s.genes.size()), 0.0);
+    const double total = s.counts.total(n);
     empty += total == 0;
     if (total >= double(options.min_counts)) rows.push_back(n);
   }
@@ -111,10 +109,15 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
 }
 
 void read_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
-  ImageReader image(s.source.image);
-  s.width = image.width(), s.height = image.height();
-  warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
-  read_legacy(s, options, warnings);
+  auto open_image = [&] {
+    const ImageReader image(s.source.image);
+    s.width = image.width(), s.height = image.height();
+    warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
+  };
+  if (!options.image.empty()) s.source.image = options.image;
+  if (!s.source.image.empty()) open_image();
+  read_tables(s, options, warnings);
+  if (s.width == 0 && !s.source.image.empty()) open_image();
   check_counts(s, options, warnings);
   check_coordinates(s, warnings);
   if (!options.embeddings.empty()) s.source.embeddings = (fs::path(options.embeddings) / (s.sample() + ".h5")).string();
@@ -137,8 +140,9 @@ std::vector<std::string> Dataset::describe() const {
     std::string features = s.feature_dim > 0 ? fmt::format(", {} features", s.feature_dim) : "";
     std::string left_out = s.unmatched > 0 ? fmt::format("; {}", s.unmatched_where) : "";
     if (s.poor > 0) left_out += fmt::format("; {} with too few counts", s.poor);
-    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, image {} x {}, {}{}{}", s.sample(), name_of(s.split()), s.size(),
-                                s.genes.size(), s.width, s.height, scale, features, left_out));
+    const std::string image = s.width > 0 ? fmt::format("image {} x {}", s.width, s.height) : "no image";
+    lines.push_back(fmt::format("{} [{}]: {} spots, {} genes, {}, {}{}{}", s.sample(), name_of(s.split()), s.size(), s.genes.size(), image,
+                                scale, features, left_out));
   }
   return lines;
 }
@@ -147,14 +151,17 @@ Dataset open_dataset(const std::string& path, const DataOptions& options) {
   Dataset d;
   d.path = path;
   Layout layout;
-  if (fs::is_regular_file(path)) layout = {"manifest", read_manifest(path), {}};
-  else layout = recognise(path);
+  if (!fs::is_regular_file(path)) layout = recognise(path);
+  else if (is_section_file(path)) layout = section_file(path);
+  else layout = {"manifest", read_manifest(path), {}};
   d.layout = layout.name, d.warnings = layout.warnings;
   for (auto& source : layout.sources) {
     Section s;
     s.source = std::move(source);
     d.sections.push_back(std::move(s));
   }
+  if (!options.image.empty() && d.sections.size() != 1)
+    fail(Exit::usage, "--image: {} has {} sections, expected one; a manifest names the image of each", path, d.sections.size());
   split(d, options);
   for (auto& s : d.sections) read_section(s, options, d.warnings);
   for (const auto& s : d.sections)

@@ -1,4 +1,4 @@
-// What the JPEG and the PNG decoder share; only data/image.cpp and they include this.
+// What the decoders of images share; only data/image.cpp and they include this.
 #pragma once
 #include <memory>
 #include <string>
@@ -35,5 +35,6 @@ struct ImageReader::Decoder {
 
 std::unique_ptr<ImageReader::Decoder> open_jpeg(FileView file);
 std::unique_ptr<ImageReader::Decoder> open_png(FileView file);
+std::unique_ptr<ImageReader::Decoder> open_h5ad_image(FileView file);
 
 }  // namespace stflow

@@ -11,6 +11,7 @@ ImageReader::ImageReader(const std::string& path) {
   std::string_view what = sniff(file.text().substr(0, 512));
   if (what == "a JPEG image") decoder_ = open_jpeg(std::move(file));
   else if (what == "a PNG image") decoder_ = open_png(std::move(file));
+  else if (what == "an HDF5 file") decoder_ = open_h5ad_image(std::move(file));
   else fail(Exit::data, "{}: is {}, expected a JPEG or PNG image", path, what.empty() ? "of an unknown format" : what);
 }
 

@@ -7,7 +7,7 @@
 
 namespace stflow {
 
-/// A decoder positioned at a row. What the file is, is told from its content.
+/// A decoder positioned at a row. What the file is, is told from its content; of an .h5ad file it is the image in uns/spatial.
 /// Refused with Exit::data: other formats by their name, CMYK, a truncated or damaged file ("<file>: row <n>: ..."), more than
 /// 1,024 pixels per byte of file (no whole image is that small), progressive or interlaced images of more than 2^27 pixels
 /// (they have to be held whole) and progressive ones of more than 200 scans.

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "data/scale.h"
 #include "data/table.h"
 #include "engine/file.h"
 #include "engine/text.h"
@@ -13,7 +14,7 @@
 namespace stflow {
 namespace {
 
-constexpr int64_t kMostValues = int64_t(1) << 29;  // of one counts table: 2 GiB of float
+constexpr int64_t kMostValues = int64_t(1) << 29;  // of one counts table that are not zero: 4 GiB
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// Where each name stands; a name that comes twice is refused by the caller through `twice(index)`.
@@ -86,28 +87,12 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
   // 1,000-spot arrays of legacy ST: centres 200 um apart on a full grid. The pitch of other arrays has to be given.
   double pitch = options.spot_pitch > 0 ? options.spot_pitch : spots.staggered ? 0 : 200;
   double unit = pixels_per_unit(spots);
-  struct Origin {
-    double mpp;
-    std::string from;
-  };
-  std::vector<Origin> origins;
-  if (options.mpp > 0) origins.push_back({options.mpp, "--mpp"});
-  if (s.source.mpp > 0) origins.push_back({s.source.mpp, "the manifest"});
+  std::vector<Scale> scales;
   if (pitch > 0 && unit > 0) {
     double pixels = spots.staggered ? unit * std::sqrt(2.0) : unit;
-    origins.push_back({pitch / pixels, fmt::format("{} um between spots that are {:.1f} pixels apart", shortest(pitch), pixels)});
+    scales.push_back({pitch / pixels, fmt::format("{} um between spots that are {:.1f} pixels apart", shortest(pitch), pixels)});
   }
-  if (origins.empty()) return;
-  const Origin& best = origins.front();
-  std::string each;
-  for (const auto& o : origins) each += fmt::format("{}{:.4g} from {}", each.empty() ? "" : ", ", o.mpp, o.from);
-  for (const auto& o : origins)
-    if (!(o.mpp >= 0.05 && o.mpp <= 10))
-      fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to 10", s.source.spots, shortest(o.mpp), o.from);
-  for (const auto& o : origins)
-    if (std::fabs(o.mpp / best.mpp - 1) > 0.05)
-      fail(Exit::data, "{}: microns per pixel: {}, expected at most 5 % between them", s.source.spots, each);
-  s.mpp = best.mpp, s.mpp_from = best.from;
+  settle_mpp(s, options, std::move(scales), s.source.spots);
 }
 
 }  // namespace
@@ -119,20 +104,21 @@ Counts read_counts(std::string_view bytes, const std::string& name, const DataOp
     fail(Exit::data, "{}: line 1: {} column, expected spot ids and genes separated by tabs", name, table.header().size());
   std::vector<int64_t> to = gene_columns(table, name, options.duplicate_genes, c.genes);
   std::unordered_map<std::string, int64_t> lines;
+  std::vector<float> row(c.genes.size());
   while (table.next()) {
     if (table.cell(0).empty()) table.refuse(0, "no spot id, expected one");
     c.spots.emplace_back(table.cell(0));
     auto [seen, fresh] = lines.emplace(c.spots.back(), table.line());
     if (!fresh)
       table.refuse(0, fmt::format("spot {} a second time (first on line {}), expected each once", shown(table.cell(0)), seen->second));
-    if (int64_t(c.values.size() + c.genes.size()) > kMostValues)
+    if (int64_t(c.values.value.size() + c.genes.size()) > kMostValues)
       fail(Exit::data, "{}: line {}: more than {} counts, expected fewer", name, table.line(), kMostValues);
-    size_t row = c.values.size();
-    c.values.resize(row + c.genes.size());
+    std::fill(row.begin(), row.end(), 0.0f);
     for (size_t i = 0; i < to.size(); i++) {
       float x = count_of(table, i + 1, options);
-      if (to[i] >= 0) c.values[row + size_t(to[i])] += x;
+      if (to[i] >= 0) row[size_t(to[i])] += x;
     }
+    c.values.add_row(row);
   }
   if (c.spots.empty()) fail(Exit::data, "{}: line {}: no spots, expected rows after the header", name, table.line());
   return c;
@@ -183,9 +169,10 @@ void read_legacy(Section& s, const DataOptions& options, std::vector<std::string
     if (found == row_of.end()) continue;
     both++;
     auto p = size_t(found->second);
-    auto values = counts.values.begin() + int64_t(i * counts.genes.size());
+    const float* values = counts.values.value.data();
     bool finite = std::isfinite(spots.pixel[2 * p]) && std::isfinite(spots.pixel[2 * p + 1]) &&
-                  std::all_of(values, values + int64_t(counts.genes.size()), [](float v) { return std::isfinite(v); });
+                  std::all_of(values + counts.values.first(int64_t(i)), values + counts.values.last(int64_t(i)),
+                              [](float v) { return std::isfinite(v); });
     unselected += !spots.selected[p];
     nonfinite += spots.selected[p] && !finite;
     if (spots.selected[p] && finite) rows.push_back(int64_t(i)), positions.push_back(int64_t(p));

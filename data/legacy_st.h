@@ -13,7 +13,7 @@ namespace stflow {
 /// (N, G) counts with their names.
 struct Counts {
   std::vector<std::string> spots, genes;
-  std::vector<float> values;
+  SparseRows values;
 };
 
 /// Reads a counts table (tsv, plain or gzip). Throws Exit::data for a duplicate spot or gene, and for a cell that is no count

@@ -108,6 +108,15 @@ std::vector<Source> read_manifest(const std::string& path) {
   return sources;
 }
 
+bool is_section_file(const std::string& path) { return path.ends_with(".h5ad"); }
+
+Layout section_file(const std::string& path) {
+  Source s;
+  s.sample = fs::path(path).stem().string();
+  s.counts = s.spots = path;
+  return {"h5ad", {s}, {}};
+}
+
 bool is_data_set(const std::string& folder) {
   const fs::path root(folder);
   const auto names = entries(root);

@@ -25,6 +25,11 @@ struct Layout {
 ///   alignment tables: <S>.tsv[.gz], alignment_table_<S>.tsv, <S>.{jpg,jpeg,png}
 /// Throws Exit::missing if the folder does not exist, Exit::data naming what was looked for if it is none of these.
 Layout recognise(const std::string& folder);
+/// Whether this file is a section by itself: an .h5ad file.
+bool is_section_file(const std::string& path);
+/// The layout of such a file.
+Layout section_file(const std::string& path);
+
 /// Whether a folder has anything that recognise() looks for first, so that it is meant to be one of these.
 bool is_data_set(const std::string& folder);
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "engine/error.h"
 #include "engine/json.h"
@@ -12,9 +12,11 @@
 namespace stflow {
 namespace {
 
-std::unordered_map<std::string, int64_t> columns_of(const Section& s) {
-  std::unordered_map<std::string, int64_t> columns;
+/// By name and, where the section has ids, by id.
+std::map<std::string, int64_t> columns_of(const Section& s) {
+  std::map<std::string, int64_t> columns;
   for (size_t g = 0; g < s.genes.size(); g++) columns.emplace(s.genes[g], int64_t(g));
+  for (size_t g = 0; g < s.gene_ids.size(); g++) columns.emplace(s.gene_ids[g], int64_t(g));
   return columns;
 }
 
@@ -61,20 +63,19 @@ Panel most_variable(const std::vector<const Section*>& sections, int64_t count) 
   for (const Section* s : sections) {
     auto columns = columns_of(*s);
     spots += s->size();
-    std::vector<int64_t> column(candidates.size(), -1), found(candidates.size(), 0);
+    std::vector<int64_t> candidate(s->genes.size(), -1), found(candidates.size(), 0);
     for (size_t i = 0; i < candidates.size(); i++) {
       auto it = columns.find(candidates[i].gene);
       if (it == columns.end()) candidates[i].common = false;
-      else column[i] = it->second;
+      else if (candidates[i].common) candidate[size_t(it->second)] = int64_t(i);
     }
-    for (int64_t n = 0; n < s->size(); n++)
-      for (size_t i = 0; i < candidates.size(); i++) {
-        if (!candidates[i].common) continue;
-        float x = s->count(n, column[i]);
-        if (!(x > 0)) continue;
-        double y = std::log1p(double(x));
-        found[i]++, candidates[i].sum += y, candidates[i].squares += y * y;
-      }
+    for (size_t v = 0; v < s->counts.value.size(); v++) {
+      const int64_t c = candidate[size_t(s->counts.column[v])];
+      if (c < 0 || !(s->counts.value[v] > 0)) continue;
+      const auto i = size_t(c);
+      const double y = std::log1p(double(s->counts.value[v]));
+      found[i]++, candidates[i].sum += y, candidates[i].squares += y * y;
+    }
     for (size_t i = 0; i < candidates.size(); i++)
       if (found[i] * 10 < s->size()) candidates[i].common = false;
   }
@@ -97,27 +98,34 @@ Panel most_variable(const std::vector<const Section*>& sections, int64_t count) 
 
 PanelCounts counts_of(const Section& s, const Panel& panel, MissingGenes missing) {
   auto columns = columns_of(s);
-  std::vector<int64_t> column;
+  std::vector<int64_t> place(s.genes.size(), -1);  // in the panel, of each of the section's genes
   std::vector<std::string> absent;
   PanelCounts out;
   for (const auto& g : panel.genes) {
     auto it = columns.find(g);
-    column.push_back(it == columns.end() ? -1 : it->second);
     out.measured.push_back(it != columns.end());
-    if (it == columns.end()) absent.push_back(g);
+    if (it == columns.end()) {
+      absent.push_back(g);
+      continue;
+    }
+    int64_t& p = place[size_t(it->second)];
+    if (p >= 0)
+      fail(Exit::data, "{}: {} and {} are names of one gene of {}, expected each gene of a panel once",
+           panel.from.empty() ? "genes" : panel.from, shown(panel.genes[size_t(p)]), shown(g), s.sample());
+    p = int64_t(out.measured.size()) - 1;
   }
   if (!absent.empty() && missing == MissingGenes::refuse) {
     std::string other;
-    for (const auto& g : s.genes)
+    for (const auto& [g, column] : columns)
       if (plain(g) == plain(absent[0])) other = fmt::format("; it has {}: another spelling?", shown(g));
     fail(Exit::data, "{}: {} of {} panel genes missing ({}), expected all{}; --missing-genes zero fills them and leaves them out of scores",
          s.source.counts.empty() ? s.sample() : s.source.counts, absent.size(), panel.genes.size(), listed(absent), other);
   }
   const size_t G = panel.genes.size();
   out.values.assign(size_t(s.size()) * G, 0);
-  for (size_t n = 0; n < size_t(s.size()); n++)
-    for (size_t g = 0; g < G; g++)
-      if (column[g] >= 0) out.values[n * G + g] = s.count(int64_t(n), column[g]);
+  for (int64_t n = 0; n < s.counts.rows(); n++)
+    for (auto v = size_t(s.counts.first(n)); v < size_t(s.counts.last(n)); v++)
+      if (const int64_t p = place[size_t(s.counts.column[v])]; p >= 0) out.values[size_t(n) * G + size_t(p)] = s.counts.value[v];
   return out;
 }
 

@@ -31,7 +31,7 @@ struct PanelCounts {
   std::vector<bool> measured;  // G: false where a missing gene became zero; such genes are left out of scores
 };
 
-/// Picks the panel's columns by name. Missing genes: Exit::data with the first ten and their number (and a hint when a name differs
+/// Picks the panel's columns by name or id. Missing genes: Exit::data with the first ten and their number (and a hint when a name differs
 /// only in case or in a version suffix), or zeros where `missing` asks for them.
 PanelCounts counts_of(const Section& section, const Panel& panel, MissingGenes missing = MissingGenes::refuse);
 

@@ -144,7 +144,7 @@ void check_coordinates(const Section& s, std::vector<std::string>& warnings) {
     }
     return n;
   };
-  if (int64_t n = outside(0, 1); n > 0) {
+  if (int64_t n = s.width > 0 ? outside(0, 1) : 0; n > 0) {
     std::string found = fmt::format("{} of {} spots outside the {} x {} pixels of the image", n, s.size(), s.width, s.height);
     if (n * 100 > s.size())
       fail(Exit::data, "{}: {}, expected at most 1 %{}", s.source.spots, found, outside(1, 0) < n ? "; swapped axes fit better" : "");

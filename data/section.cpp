@@ -20,7 +20,7 @@ template <class T> void keep_rows(std::vector<T>& values, size_t columns, const 
 void Section::keep(const std::vector<int64_t>& rows) {
   keep_rows(spots, 1, rows);
   keep_rows(xy, 2, rows);
-  keep_rows(counts, genes.size(), rows);
+  if (!counts.empty()) counts = counts.of(rows);
   if (feature_dim > 0) keep_rows(features, size_t(feature_dim), rows);
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/sparse_rows.h"
+
 namespace stflow {
 
 enum class Split : uint8_t { none, train, val, test };
@@ -22,14 +24,16 @@ using Origin = std::map<std::string, std::string>;
 
 struct Section {
   Source source;
-  int64_t width = 0, height = 0;  // pixels of the full-resolution image
+  int64_t width = 0, height = 0;  // pixels of the image; 0: there is none
   double mpp = 0;                 // microns per pixel; 0: unknown
   std::string mpp_from;           // where mpp comes from, for the report
+  double reduced = 1;  // pixels of this image per pixel that the section's files speak of: below 1 where there is only a small one
 
-  std::vector<std::string> spots;  // barcodes, N, unique
-  std::vector<double> xy;          // (N, 2) pixels in the full-resolution image: column, row
-  std::vector<std::string> genes;  // G, unique
-  std::vector<float> counts;       // (N, G) row-major: molecules per spot and gene
+  std::vector<std::string> spots;     // barcodes, N, unique
+  std::vector<double> xy;             // (N, 2) pixels of the image: column, row
+  std::vector<std::string> genes;     // G, unique: symbols, or ids where a symbol is not unique or not known
+  std::vector<std::string> gene_ids;  // G, unique; empty: the files have none
+  SparseRows counts;                  // N rows, G columns: molecules per spot and gene; no rows: not measured
   int64_t feature_dim = 0;
   std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
   Origin origin;                // of precomputed features, if their file says it
@@ -40,7 +44,7 @@ struct Section {
   [[nodiscard]] const std::string& sample() const { return source.sample; }
   [[nodiscard]] Split split() const { return source.split; }
   [[nodiscard]] int64_t size() const { return int64_t(spots.size()); }
-  [[nodiscard]] float count(int64_t spot, int64_t gene) const { return counts[size_t(spot) * genes.size() + size_t(gene)]; }
+  [[nodiscard]] float count(int64_t spot, int64_t gene) const { return counts.at(spot, gene); }
 
   /// Keeps the given spots, in the given order.
   void keep(const std::vector<int64_t>& rows);

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <optional>
 
+#include "model/metrics.h"
 #include "model/predictor.h"
 
 namespace stflow {
@@ -30,13 +31,6 @@ struct Draws {
   }
   [[nodiscard]] double variance(size_t i) const { return done > 1 ? square[i] / (done - 1) : 0; }
 };
-
-/// Of sorted values, between neighbours in proportion (the rule 7 of Hyndman and Fan, numpy's own).
-float quantile(const std::vector<float>& sorted, double q) {
-  const double at = q * double(sorted.size() - 1);
-  const auto low = size_t(at), high = std::min(low + 1, sorted.size() - 1);
-  return float(double(sorted[low]) + (at - double(low)) * (double(sorted[high]) - double(sorted[low])));
-}
 
 template <class T> std::vector<T> rows_of(const std::vector<T>& all, size_t width, const std::vector<int32_t>& rows) {
   std::vector<T> some(rows.size() * width);
@@ -135,11 +129,12 @@ void Predictor::predict(const Slide& slide, const std::vector<float>& inputs, co
   }
   if (!quantiles) return;
   std::vector<std::vector<float>> of(options.quantiles.size(), std::vector<float>(entries));
-  std::vector<float> sorted(draws.values.size());
+  std::vector<double> sorted(draws.values.size());
   for (size_t i = 0; i < entries; i++) {
-    for (size_t d = 0; d < sorted.size(); d++) sorted[d] = draws.values[d][i];
+    for (size_t d = 0; d < sorted.size(); d++) sorted[d] = double(draws.values[d][i]);
     std::sort(sorted.begin(), sorted.end());
-    for (size_t q = 0; q < of.size(); q++) of[q][i] = blended(sorted.empty() ? 0 : double(quantile(sorted, options.quantiles[q])), i);
+    for (size_t q = 0; q < of.size(); q++)
+      of[q][i] = blended(sorted.empty() ? 0 : quantile_of_sorted(sorted.data(), int64_t(sorted.size()), options.quantiles[q]), i);
   }
   for (size_t q = 0; q < of.size(); q++) put(whole.quantiles[q], std::move(of[q]));
 }

@@ -26,6 +26,10 @@ void declare_reading(Options& o, DataFlags& f) {
   o.flag("drop-nonfinite", &f.options.drop_nonfinite, "leave out spots with NaN or Inf");
   o.flag("duplicate-genes", &f.duplicate_genes, "a gene that a table has twice: refuse, sum, first or drop")
       .choices({"refuse", "sum", "first", "drop"});
+  o.flag("image", &f.options.image, "full-resolution image of the only section, where its files do not name it").placeholder("FILE");
+  o.flag("layer", &f.options.layer, "of .h5ad files: the layer with counts, or raw; without it X").placeholder("NAME");
+  o.flag("x-is", &f.values, "what the values of .h5ad files are: counts, or log1p of them").choices({"counts", "log1p"});
+  o.flag("barcode-strip", &f.options.barcode_strip, "join barcodes without the number behind their last dash");
 }
 
 FeatureOptions DataFlags::features(const Context& context) const {
@@ -40,6 +44,7 @@ DataOptions DataFlags::reading() const {
                       : duplicate_genes == "first" ? DuplicateGenes::first
                       : duplicate_genes == "drop"  ? DuplicateGenes::drop
                                                    : DuplicateGenes::refuse;
+  o.values = values == "log1p" ? Values::log1p : Values::counts;
   return o;
 }
 

@@ -12,7 +12,7 @@ struct DataFlags {
   DataOptions options;
   EncoderFlags encoder;
   std::string cache;
-  std::string duplicate_genes = "refuse", missing_genes = "refuse";
+  std::string duplicate_genes = "refuse", missing_genes = "refuse", values = "counts";
 
   /// What open_dataset() is told, after parsing.
   [[nodiscard]] DataOptions reading() const;

@@ -56,7 +56,9 @@ void add_section(EmbedInputs& inputs, const PatchSpec& spec, EmbeddingHeader h) 
 }
 
 void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {
-  Dataset data = open_dataset(path, flags.reading());
+  DataOptions reading = flags.reading();
+  reading.values = Values::any;  // nobody looks at them
+  Dataset data = open_dataset(path, reading);
   for (const std::string& w : data.warnings) terminal::warn("{}", w);
   inputs.one = data.sections.size() == 1;
   for (Section& s : data.sections) {
@@ -160,7 +162,7 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
     if (sample.empty()) sample = fs::path(first).lexically_normal().parent_path().filename().string();
     inputs.one = patches.empty();
     paths = patches.empty() ? tiles : patches;
-  } else if (paths.size() == 1 && first.ends_with(".csv")) {
+  } else if (paths.size() == 1 && (first.ends_with(".csv") || is_section_file(first))) {
     add_data_set(inputs, first, data, encoder);
     return inputs;
   }

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "engine/file.h"
-#include "tools/maps.h"
+#include "data/prediction/maps.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
 

@@ -229,8 +229,8 @@ std::string sections_text(const Dataset& data) {
   std::string text;
   for (const Section& s : data.sections) {
     const auto bytes = [](const auto& v) { return std::string_view(reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]); };
-    text += fmt::format("{}: {}, {} spots of {} genes, counts {:.12}, features {:.12}\n", s.sample(), name_of(s.split()), s.size(),
-                        s.genes.size(), sha256(bytes(s.counts)), sha256(bytes(s.features)));
+    text += fmt::format("{}: {}, {} spots of {} genes, counts {:.12} in {:.12}, features {:.12}\n", s.sample(), name_of(s.split()),
+                        s.size(), s.genes.size(), sha256(bytes(s.counts.value)), sha256(bytes(s.counts.column)), sha256(bytes(s.features)));
   }
   return text;
 }

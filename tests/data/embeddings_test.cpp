@@ -59,7 +59,7 @@ Section three_spots(const std::string& embeddings) {
   s.source.sample = std::string("S"), s.source.embeddings = embeddings;
   s.spots = {"1x1", "2x1", "1x2"};
   s.xy = {1, 1, 2, 1, 1, 2};
-  s.genes = {"A"}, s.counts = {7, 8, 9};
+  s.genes = {"A"}, s.counts = sparse(std::vector<float>{7, 8, 9}, 1);
   return s;
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("embeddings: joined by barcode") {
   read_embeddings(s, {}, warnings);
   CHECK(s.spots == std::vector<std::string>{"1x1", "1x2"});
   CHECK(s.features == std::vector<float>{0, 0, 1, 2});
-  CHECK(s.counts == std::vector<float>{7, 9});
+  CHECK(dense(s.counts, 1) == std::vector<float>{7, 9});
   CHECK(s.xy == std::vector<double>{1, 1, 1, 2});
   CHECK(warnings ==
         std::vector<std::string>{"S: 1 spots only in the counts, 1 only in the embeddings, 2 in both; unmatched spots are left out",

@@ -11,7 +11,7 @@ namespace {
 Section section(const std::vector<std::string>& genes, const std::vector<float>& counts) {
   Section s;
   s.source.sample = std::string("S"), s.source.counts = "c.tsv";
-  s.genes = genes, s.counts = counts;
+  s.genes = genes, s.counts = sparse(counts, int64_t(genes.size()));
   for (size_t i = 0; i < counts.size() / genes.size(); i++) s.spots.push_back(std::to_string(i));
   s.xy.resize(2 * s.spots.size());
   return s;

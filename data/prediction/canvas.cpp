@@ -1,4 +1,4 @@
-#include "tools/canvas.h"
+#include "data/prediction/canvas.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "tools/maps.h"
+#include "data/prediction/maps.h"
 
 #include <fmt/core.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "data/png.h"
-#include "tools/canvas.h"
+#include "data/prediction/canvas.h"
 
 namespace stflow {
 namespace {

@@ -34,9 +34,9 @@ BUILD := build/$(MODE)
 endif
 
 # Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
-library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide
+library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide data/tissue
 tool_folders := tools tools/encoder tools/launch tools/predict tools/bench tools/inspect
-test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide
+test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide tests/data/tissue
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
 numerics := -fno-tree-slp-vectorize -ffp-contract=off

@@ -35,7 +35,7 @@ endif
 
 # Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
 library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide data/tissue
-tool_folders := tools tools/encoder tools/launch tools/predict tools/bench tools/inspect
+tool_folders := tools tools/encoder tools/launch tools/predict tools/bench
 test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide tests/data/tissue
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.

@@ -36,11 +36,8 @@ struct ImageReader::Decoder {
 
 std::unique_ptr<ImageReader::Decoder> open_jpeg(FileView file);
 std::unique_ptr<ImageReader::Decoder> open_png(FileView file);
-<<<<<<< HEAD
 std::unique_ptr<ImageReader::Decoder> open_h5ad_image(FileView file);
-=======
 /// BMP, GIF, PNM, TGA.
 std::unique_ptr<ImageReader::Decoder> open_stb(FileView file, std::string_view format);
->>>>>>> slides
 
 }  // namespace stflow

@@ -35,7 +35,7 @@ endif
 
 # Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
 library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide data/tissue
-tool_folders := tools tools/encoder tools/launch tools/predict tools/bench
+tool_folders := tools tools/encoder tools/launch tools/predict tools/bench tools/inspect
 test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide tests/data/tissue
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
@@ -147,8 +147,8 @@ asan tsan:
 
 # libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors zip pickle json
-FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+FUZZ_TARGETS := safetensors zip pickle json geojson
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
 fuzz_flags := -std=c++20 -g1 -O1 -I. -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test

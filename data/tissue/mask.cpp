@@ -62,7 +62,7 @@ std::array<double, 3> background_of(const Image& image) {
   for (int64_t i = 0; i < n; i++) {
     const Colour c = pixel(image, i);
     if (c.brightest() < kBlack) continue;
-    const auto level = size_t(c.r + c.g + c.b);
+    const auto level = size_t(c.r) + size_t(c.g) + size_t(c.b);
     count[level]++, all++;
     sum[level][0] += c.r, sum[level][1] += c.g, sum[level][2] += c.b;
   }

@@ -18,6 +18,7 @@
 #include "data/panel.h"
 #include "data/patch_file.h"
 #include "data/png.h"
+#include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
 #include "engine/file.h"
@@ -147,4 +148,11 @@ TEST_CASE("fuzz: patch files and coordinates") {
   fuzz(whole, 20, [](const std::string& path, const std::string&) { read_coordinates(path); });
   fuzz("barcode,x,y,r\nA,10,20,8\nB,30,40,8\nC,50.5,60.25,8\n", 1000,
        [](const std::string& path, const std::string&) { read_coordinates(path); });
+}
+
+TEST_CASE("fuzz: outlines of tissue") {
+  const std::string whole =
+      R"({"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[[[0,0],[40.5,0],[40,3e1],[0,0]]]]}}]})";
+  for (const std::string& bytes : {whole, gzip(whole)})
+    fuzz(bytes, 500, [](const std::string& path, const std::string&) { mask_of(read_tissue(path), 64, 48, 1, path); });
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/fuzz/corpus/<format>/seed-*: small files of each format, from tests/fixtures/torch_*. The standard library suffices."""
+import gzip
 import json
 import pathlib
 import struct
@@ -33,3 +34,8 @@ seed("safetensors", 2, safetensors({"x": {"dtype": "BOOL", "shape": [], "data_of
 seed("json", 0, b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}, "metadata": {"total_size": 8}}')
 seed("json", 1, b'[1, -2.5e-3, "x\\u00e9\\ud83d\\ude00", null, true, {"a": [], "b": {}}]')
 seed("json", 2, b' {"genes": ["ERBB2", "FASN"], "big": 18446744073709551615, "small": 1e-400}\n')
+square = b'[[0,0],[400,0],[400,300],[0,300],[0,0]]'
+seed("geojson", 0, b'{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Polygon","coordinates":[' + square +
+     b',[[10,10],[20,10.5],[15,1e1]]]},"properties":{"classification":{"name":"Tissue"}}}]}')
+seed("geojson", 1, b'[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[' + square + b'],[[[1,1],[2,1],[2,-2e3]]]]}}]')
+seed("geojson", 2, gzip.compress(b'{"type":"GeometryCollection","geometries":[{"type":"Polygon","coordinates":[' + square + b']}]}', mtime=0))

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/sharded.h"
 #include "data/weights/torch_file.h"
@@ -72,6 +73,10 @@ void fuzz_json(std::string_view bytes) {
     if (ours != Json::parse(bytes)) throw std::logic_error("another value than the library's parser gives");
   });
   guarded([&] { static_cast<void>(read_sharded(view_of(bytes))); });
+}
+
+void fuzz_geojson(std::string_view bytes) {
+  guarded([&] { static_cast<void>(mask_of(parse_tissue(bytes, "file"), 64, 48, 10, "file")); });
 }
 
 }  // namespace stflow::test

@@ -12,7 +12,8 @@ std::string_view image_format(std::string_view bytes) {
   if (bytes.starts_with("\x89PNG\r\n\x1a\n"sv)) return "PNG"sv;
   if (bytes.starts_with("BM"sv) && bytes.size() > 26 && bytes.substr(6, 4) == "\0\0\0\0"sv) return "BMP"sv;
   if (bytes.starts_with("GIF87a"sv) || bytes.starts_with("GIF89a"sv)) return "GIF"sv;
-  if (bytes.size() > 3 && (bytes.starts_with("P5"sv) || bytes.starts_with("P6"sv)) && " \t\r\n#"sv.find(bytes[2]) != bytes.npos) return "PNM"sv;
+  if (bytes.size() > 3 && (bytes.starts_with("P5"sv) || bytes.starts_with("P6"sv)) && " \t\r\n#"sv.find(bytes[2]) != bytes.npos)
+    return "PNM"sv;
   if (bytes.ends_with("TRUEVISION-XFILE.\0"sv)) return "TGA"sv;
   return {};
 }

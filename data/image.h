@@ -30,7 +30,8 @@ class ImageReader {
   void next_row(uint8_t* rgb);
   /// What a user should know, e.g. that an EXIF orientation is ignored because coordinates refer to the stored pixels.
   [[nodiscard]] const std::vector<std::string>& warnings() const;
-  /// Microns per pixel along x and y as the file's density says, 0 where it says none. Cameras and editors write 72 or 300 dpi of no meaning.
+  /// Microns per pixel along x and y as the file's density says, 0 where it says none. Cameras and editors write 72 or 300 dpi of no
+  /// meaning.
   [[nodiscard]] std::pair<double, double> density() const;
 
   struct Decoder;

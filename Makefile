@@ -132,8 +132,8 @@ $(BUILD)/flags: FORCE
 	@echo '$(CXX) $(FLAGS) $(if $(cuda_home),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
-# The one file that wants this header.
-$(BUILD)/data/slide/jpeg2000.o: private FLAGS += $(OPENJPEG_INCLUDES)
+# The files that want this header.
+$(BUILD)/data/slide/jpeg2000.o $(BUILD)/tests/data/slide/tiny_tiff.o: private FLAGS += $(OPENJPEG_INCLUDES)
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 

@@ -70,7 +70,8 @@ uint64_t address_space() {
 }
 
 [[noreturn]] void serve(int in, int out, const ChildLimits& limits, const std::function<ChildServer::Answer()>& start) {
-  for (int s : {SIGINT, SIGTERM, SIGUSR1, SIGSEGV, SIGABRT, SIGBUS, SIGFPE}) std::signal(s, s == SIGINT || s == SIGTERM ? SIG_IGN : SIG_DFL);
+  for (int s : {SIGINT, SIGTERM, SIGUSR1, SIGSEGV, SIGABRT, SIGBUS, SIGFPE})
+    std::signal(s, s == SIGINT || s == SIGTERM ? SIG_IGN : SIG_DFL);
   if (int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) ::dup2(nowhere, STDOUT_FILENO), ::dup2(nowhere, STDERR_FILENO);
   const rlimit none{0, 0}, most{rlim_t(address_space() + uint64_t(limits.bytes)), rlim_t(address_space() + uint64_t(limits.bytes))};
   ::setrlimit(RLIMIT_CORE, &none);
@@ -144,7 +145,8 @@ std::string ChildServer::ask(const std::string& question) {
   if (child_ < 0) refuse("");
   if (!send(to_, 0, question)) refuse("");
   const auto end = Clock::now() + std::chrono::seconds(limits_.seconds);
-  const std::string late = fmt::format("needed more than {} s", limits_.seconds), much = fmt::format("needed more than {} bytes", limits_.bytes);
+  const std::string late = fmt::format("needed more than {} s", limits_.seconds),
+                    much = fmt::format("needed more than {} bytes", limits_.bytes);
   auto take = [&](void* to, size_t n) {
     const Got got = read_all(from_, to, n, end);
     if (got != Got::whole) refuse(got == Got::late ? late : "");

@@ -15,6 +15,7 @@
 #pragma GCC diagnostic pop
 
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 
 #include "data/child.h"
@@ -37,11 +38,24 @@ struct StbDecoder final : ImageReader::Decoder {
     int size[3] = {};
     check(answer.size() == sizeof size, "{}: {} bytes of size", file.path(), answer.size());
     std::memcpy(size, answer.data(), sizeof size);
-    width = size[0], height = size[1];
+    width = size[0], height = std::abs(int64_t(size[1]));  // negative: a BMP from the top down
     check_size(false);
     constexpr int64_t kMost = int64_t(1) << 27;
     if (width * height > kMost)
       fail(Exit::data, "{}: header: {} x {} pixels, expected at most {} of {}", file.path(), width, height, kMost, format);
+    if (!is_whole(size[2]))
+      fail(Exit::data, "{}: {} x {} pixels in {} bytes, expected a whole {} image", file.path(), width, height, file.size(), format);
+  }
+
+  /// The library takes what a file lacks as zeros.
+  [[nodiscard]] bool is_whole(int channels) const {
+    const std::string_view bytes = file.text();
+    const auto byte = [&](size_t i) { return i < bytes.size() ? int64_t(static_cast<unsigned char>(bytes[i])) : 0; };
+    if (format == "GIF") return bytes.substr(0, bytes.find_last_not_of('\0') + 1).ends_with(';');
+    if (format == "BMP") return byte(14) < 40 || (width * byte(28) + 31) / 32 * 4 * height <= int64_t(bytes.size());
+    if (format == "PNM")
+      return width * height * channels * (stbi_is_16_bit_from_memory(file.data(), int(file.size())) ? 2 : 1) <= int64_t(bytes.size());
+    return true;  // a TGA is told from its last bytes
   }
 
   void next_row(uint8_t* rgb) override {
@@ -60,7 +74,8 @@ struct StbDecoder final : ImageReader::Decoder {
         for (size_t c = 0; c < 3; c++) out[3 * i + c] = char((p[4 * i + c] * p[4 * i + 3] + 255 * (255 - p[4 * i + 3]) + 127) / 255);
       return out;
     });
-    if (pixels.size() != bytes) fail(Exit::data, "{}: {} of {} bytes of pixels, expected a whole {} image", file.path(), pixels.size(), bytes, format);
+    if (pixels.size() != bytes)
+      fail(Exit::data, "{}: {} of {} bytes of pixels, expected a whole {} image", file.path(), pixels.size(), bytes, format);
   }
 };
 

@@ -76,9 +76,9 @@ Image decode_jpeg2000(std::span<const uint8_t> bytes, int64_t width, int64_t hei
   const bool boxed = bytes.size() > 12 && std::memcmp(bytes.data(), "\0\0\0\x0cjP  \r\n\x87\n", 12) == 0;
   Bytes state{bytes};
   const std::unique_ptr<opj_codec_t, void (*)(opj_codec_t*)> codec(opj_create_decompress(boxed ? OPJ_CODEC_JP2 : OPJ_CODEC_J2K),
-                                                                  [](opj_codec_t* c) { opj_destroy_codec(c); });
+                                                                   [](opj_codec_t* c) { opj_destroy_codec(c); });
   const std::unique_ptr<opj_stream_t, void (*)(opj_stream_t*)> stream(opj_stream_create(size_t(1) << 16, OPJ_TRUE),
-                                                                     [](opj_stream_t* s) { opj_stream_destroy(s); });
+                                                                      [](opj_stream_t* s) { opj_stream_destroy(s); });
   if (!codec || !stream) return problem = "no memory", Image{};
   opj_set_error_handler(codec.get(), note, &problem);
   opj_set_warning_handler(codec.get(), silent, nullptr);
@@ -123,7 +123,8 @@ Image decode_jpeg2000(std::span<const uint8_t> bytes, int64_t width, int64_t hei
       const int b = parts[1].at(x, y), c = parts[2].at(x, y);
       if (ycbcr || parts[1].across == 2) {
         auto byte = [](double v) { return uint8_t(std::clamp(v + 0.5, 0.0, 255.0)); };
-        p[0] = byte(a + 1.402 * (c - 128)), p[1] = byte(a - 0.344136 * (b - 128) - 0.714136 * (c - 128)), p[2] = byte(a + 1.772 * (b - 128));
+        p[0] = byte(a + 1.402 * (c - 128)), p[1] = byte(a - 0.344136 * (b - 128) - 0.714136 * (c - 128)),
+        p[2] = byte(a + 1.772 * (b - 128));
       } else {
         p[0] = uint8_t(a), p[1] = uint8_t(b), p[2] = uint8_t(c);
       }

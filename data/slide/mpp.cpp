@@ -49,7 +49,9 @@ std::string_view attribute(std::string_view element, std::string_view name) {
 
 /// Microns in one of OME's units of length.
 std::optional<double> microns_in(std::string_view unit) {
-  if (unit.empty() || unit == "um" || unit == "\xc2\xb5m" || unit == "\xce\xbcm" || unit == "&#181;m" || unit == "micron" || unit == "microns") return 1;
+  if (unit.empty() || unit == "um" || unit == "\xc2\xb5m" || unit == "\xce\xbcm" || unit == "&#181;m" || unit == "micron" ||
+      unit == "microns")
+    return 1;
   if (unit == "nm") return 1e-3;
   if (unit == "mm") return 1e3;
   if (unit == "cm") return 1e4;
@@ -104,7 +106,8 @@ std::vector<MppClaim> mpp_claims_of(const TiffPage& p) {
 std::vector<MppClaim> mpp_sidecar(const std::string& path) {
   const fs::path p(path);
   std::vector<MppClaim> claims;
-  for (const fs::path& file : {p.parent_path() / (p.stem().string() + ".json"), p.parent_path() / ".." / "metadata" / (p.stem().string() + ".json")}) {
+  for (const fs::path& file :
+       {p.parent_path() / (p.stem().string() + ".json"), p.parent_path() / ".." / "metadata" / (p.stem().string() + ".json")}) {
     std::error_code none;
     if (!fs::is_regular_file(file, none)) continue;
     const Json json = read_json(file.string());
@@ -140,8 +143,8 @@ MppResult resolve_mpp(const std::string& path, const std::vector<MppClaim>& clai
   }
   if (values.empty()) {
     r.problem = fmt::format(
-        "{}: no microns per pixel: tried Aperio MPP, TIFF XResolution, OME PhysicalSizeX, sidecar JSON{}, expected one of them; pass --mpp", path,
-        claims.empty() ? "" : " (found " + text_of(claims[0]) + ", not plausible)");
+        "{}: no microns per pixel: tried Aperio MPP, TIFF XResolution, OME PhysicalSizeX, sidecar JSON{}, expected one of them; pass --mpp",
+        path, claims.empty() ? "" : " (found " + text_of(claims[0]) + ", not plausible)");
     return r;
   }
   if (!agree(*std::min_element(values.begin(), values.end()), *std::max_element(values.begin(), values.end()))) {
@@ -160,8 +163,9 @@ std::map<std::string, double> read_mpp_csv(const std::string& path) {
   std::map<std::string, double> all;
   while (table.next()) {
     const double value = table.number(mpp);
-    if (!plausible(value)) table.refuse(mpp, fmt::format("{} microns per pixel, outside {} to {}", value, kLeast, kMost));
-    if (!all.emplace(std::string(table.cell(wsi)), value).second) table.refuse(wsi, shown(table.cell(wsi)) + " a second time");
+    if (!plausible(value)) table.refuse(mpp, fmt::format("{} microns per pixel, expected {} to {}", value, kLeast, kMost));
+    if (!all.emplace(std::string(table.cell(wsi)), value).second)
+      table.refuse(wsi, shown(table.cell(wsi)) + " a second time, expected each slide once");
   }
   return all;
 }

@@ -18,7 +18,8 @@ struct MppResult {
 /// What a page's tags and description say: Aperio's MPP, OME's PhysicalSizeX, ImageJ's unit, XResolution.
 std::vector<MppClaim> mpp_claims_of(const TiffPage& page);
 
-/// HEST's metadata beside the slide, <stem>.json or ../metadata/<stem>.json: pixel_size_um_estimated. Throws Exit::data for one that is no JSON.
+/// HEST's metadata beside the slide, <stem>.json or ../metadata/<stem>.json: pixel_size_um_estimated. Throws Exit::data for one that is no
+/// JSON.
 std::vector<MppClaim> mpp_sidecar(const std::string& path);
 
 /// --mpp and --mpp-csv win. Otherwise claims outside 0.05 to 10 are left out with a warning, and those that are left must agree within 5 %

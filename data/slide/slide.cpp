@@ -137,8 +137,8 @@ Image SlideImage::thumbnail(int64_t longest) const {
     first = done;
   }
   const double scale = std::min(1.0, double(longest) / double(std::max(width(), height())));
-  return resize(half, std::max<int64_t>(1, std::llround(double(width()) * scale)), std::max<int64_t>(1, std::llround(double(height()) * scale)),
-                PixelFilter::bilinear);
+  return resize(half, std::max<int64_t>(1, std::llround(double(width()) * scale)),
+                std::max<int64_t>(1, std::llround(double(height()) * scale)), PixelFilter::bilinear);
 }
 
 }  // namespace stflow

@@ -17,8 +17,8 @@ namespace stflow {
 
 struct SlideLevel {
   int64_t width = 0, height = 0;
-  double downsample = 1;                      // level-0 pixels per pixel, the mean of both axes
-  int64_t tile_width = 0, tile_height = 0;    // of what the file decodes at once
+  double downsample = 1;                    // level-0 pixels per pixel, the mean of both axes
+  int64_t tile_width = 0, tile_height = 0;  // of what the file decodes at once
   std::string compression;
 };
 
@@ -29,10 +29,10 @@ struct MppClaim {
 };
 
 struct SlideOptions {
-  double mpp = 0;                             // --mpp: overrides what the file says; 0: none
-  std::map<std::string, double> mpp_of;       // --mpp-csv: by file name or its stem; overrides too
-  bool skip_bad_tiles = false;                // --bad-tiles skip: what cannot be decoded is white and reported
-  int64_t cache_bytes = int64_t(64) << 20;    // decoded blocks that are kept
+  double mpp = 0;                           // --mpp: overrides what the file says; 0: none
+  std::map<std::string, double> mpp_of;     // --mpp-csv: by file name or its stem; overrides too
+  bool skip_bad_tiles = false;              // --bad-tiles skip: what cannot be decoded is white and reported
+  int64_t cache_bytes = int64_t(64) << 20;  // decoded blocks that are kept
 };
 
 /// A square of a slide around (x, y), level-0 pixels of its upper left corner, may lie partly or wholly outside.
@@ -62,8 +62,8 @@ class SlideImage {
   /// mpp(); throws Exit::data with the problem where it is not known.
   [[nodiscard]] double known_mpp() const;
 
-  /// The rectangle of a level, in that level's pixels; white outside. Safe from several threads. Throws Exit::data naming tile and level for
-  /// one that cannot be decoded, unless they are skipped: then `bad` (optional) is set if the rectangle touches one.
+  /// The rectangle of a level, in that level's pixels; white outside. Safe from several threads. Throws Exit::data naming tile and level
+  /// for one that cannot be decoded, unless they are skipped: then `bad` (optional) is set if the rectangle touches one.
   [[nodiscard]] Image read(int level, int64_t x, int64_t y, int64_t width, int64_t height, bool* bad = nullptr) const;
   /// The square of `side` level-0 pixels whose upper left corner is (x, y), resampled to size x size from the coarsest level that has at
   /// least that many pixels. From level 0 these are the bytes of cut_patches(). Threads and `bad` as for read().

@@ -24,12 +24,12 @@ class SlideSource {
   SlideSource& operator=(const SlideSource&) = delete;
   virtual ~SlideSource() = default;
 
-  std::vector<SlideLevel> levels;      // largest first, at least one
-  std::vector<MppClaim> mpp;           // what the file says of itself
-  std::vector<std::string> warnings;   // whole lines
-  std::vector<std::string> notes;      // what is worth knowing and no fault
-  std::string format;                  // "Aperio SVS", "BigTIFF"...
-  bool by_rows = false;                // no random access: whoever wants much should walk it from the top
+  std::vector<SlideLevel> levels;     // largest first, at least one
+  std::vector<MppClaim> mpp;          // what the file says of itself
+  std::vector<std::string> warnings;  // whole lines
+  std::vector<std::string> notes;     // what is worth knowing and no fault
+  std::string format;                 // "Aperio SVS", "BigTIFF"...
+  bool by_rows = false;               // no random access: whoever wants much should walk it from the top
 
   /// The block in column i, row j of the grid of tile_width x tile_height blocks of a level. Called from any thread.
   virtual Block block(int level, int64_t i, int64_t j) = 0;

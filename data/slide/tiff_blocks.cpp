@@ -16,16 +16,26 @@
 namespace stflow {
 namespace {
 
-constexpr int64_t kMostBlock = int64_t(512) << 20;     // decoded bytes of a tile or strip
-constexpr int64_t kFreeBlock = int64_t(16) << 20;      // that a few bytes of file may claim: a white tile is small in any codec
-constexpr int64_t kMostRatio = 4096;                   // of decoded bytes to the file's, beyond that
+constexpr int64_t kMostBlock = int64_t(512) << 20;  // decoded bytes of a tile or strip
+constexpr int64_t kFreeBlock = int64_t(16) << 20;   // that a few bytes of file may claim: a white tile is small in any codec
+constexpr int64_t kMostRatio = 4096;                // of decoded bytes to the file's, beyond that
 
 bool is_jpeg2000(int compression) { return compression == 33003 || compression == 33005 || compression == 34712; }
 
 std::string codec_name(int compression) {
-  static const std::map<int, std::string> names{{1, "none"}, {5, "LZW"}, {7, "JPEG"}, {8, "Deflate"}, {32946, "Deflate"},
-                                                {32773, "PackBits"}, {33003, "JPEG 2000 YCbCr"}, {33005, "JPEG 2000 RGB"}, {34712, "JPEG 2000"},
-                                                {34887, "LERC"}, {34925, "LZMA"}, {50000, "Zstandard"}, {50001, "WebP"}};
+  static const std::map<int, std::string> names{{1, "none"},
+                                                {5, "LZW"},
+                                                {7, "JPEG"},
+                                                {8, "Deflate"},
+                                                {32946, "Deflate"},
+                                                {32773, "PackBits"},
+                                                {33003, "JPEG 2000 YCbCr"},
+                                                {33005, "JPEG 2000 RGB"},
+                                                {34712, "JPEG 2000"},
+                                                {34887, "LERC"},
+                                                {34925, "LZMA"},
+                                                {50000, "Zstandard"},
+                                                {50001, "WebP"}};
   const auto it = names.find(compression);
   return it == names.end() ? fmt::format("{}", compression) : it->second;
 }
@@ -80,7 +90,8 @@ struct TiffBlocks::Handle {
     std::vsnprintf(text, sizeof text, format, copy);
     va_end(copy);
     const std::string_view t(text);
-    const bool damage = (t.find("Corrupt JPEG data") != t.npos && t.find("extraneous bytes") == t.npos) || t.find("Premature end") != t.npos;
+    const bool damage =
+        (t.find("Corrupt JPEG data") != t.npos && t.find("extraneous bytes") == t.npos) || t.find("Premature end") != t.npos;
     if (damage) keep(p, format, values);
     return 1;
   }
@@ -172,8 +183,7 @@ Image TiffBlocks::decode(int64_t i, int64_t j, const std::string& where) const {
     if (!problem.empty()) refuse(shown(problem, 200));
     if (width == page_.block_width && height == rows) return whole;
     Image part{width, height, std::vector<uint8_t>(size_t(width * height * 3))};
-    for (int64_t y = 0; y < height; y++)
-      std::copy_n(whole.rgb.begin() + y * whole.width * 3, width * 3, part.rgb.begin() + y * width * 3);
+    for (int64_t y = 0; y < height; y++) std::copy_n(whole.rgb.begin() + y * whole.width * 3, width * 3, part.rgb.begin() + y * width * 3);
     return part;
   }
   std::unique_ptr<Handle> h = take();

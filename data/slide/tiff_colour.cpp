@@ -16,7 +16,8 @@ bool jpeg_gives_rgb(const TiffPage& p) { return p.compression == kJpeg && p.phot
 /// Samples that are colour; what follows them is transparency or nothing we know.
 int colours(const TiffPage& p) {
   switch (p.photometric) {
-    case kRgb: case kYcbcr: return 3;
+    case kRgb:
+    case kYcbcr: return 3;
     case kCmyk: return 4;
     default: return 1;
   }
@@ -57,7 +58,8 @@ void check_tiff_colours(const std::string& file, const TiffPage& p) {
   if (p.photometric == kPalette && (p.bits != 8 || !p.colour_map)) refuse(262, p.photometric, "a palette of 8 bits with its ColorMap");
   if (p.photometric != kYcbcr || p.compression == kJpeg) return;
   const auto fine = [](int n) { return n == 1 || n == 2 || n == 4; };
-  if (!fine(p.subsampling[0]) || !fine(p.subsampling[1])) refuse(530, fine(p.subsampling[0]) ? p.subsampling[1] : p.subsampling[0], "1, 2 or 4");
+  if (!fine(p.subsampling[0]) || !fine(p.subsampling[1]))
+    refuse(530, fine(p.subsampling[0]) ? p.subsampling[1] : p.subsampling[0], "1, 2 or 4");
   const bool whole = p.subsampling[0] == 1 && p.subsampling[1] == 1;
   if (p.bits != 8) refuse(258, p.bits, "8 for YCbCr");
   if (!whole && (p.planar != 1 || p.samples != 3)) refuse(284, p.planar, "1 with 3 samples for YCbCr of reduced colour");
@@ -92,9 +94,7 @@ Image tiff_to_rgb(const TiffPage& p, const std::vector<std::vector<uint8_t>>& pl
       uint8_t* out = image.rgb.data() + (y * width + x) * 3;
       const int first = sample(at, 0);
       switch (p.photometric) {
-        case kRgb:
-          out[0] = uint8_t(first), out[1] = uint8_t(sample(at, 1)), out[2] = uint8_t(sample(at, 2));
-          break;
+        case kRgb: out[0] = uint8_t(first), out[1] = uint8_t(sample(at, 1)), out[2] = uint8_t(sample(at, 2)); break;
         case kPalette:
           for (size_t c = 0; c < 3; c++) out[c] = uint8_t(map[c * 256 + size_t(first)] >> 8);
           break;
@@ -105,8 +105,7 @@ Image tiff_to_rgb(const TiffPage& p, const std::vector<std::vector<uint8_t>>& pl
           if (ycbcr) ycbcr_to_rgb(first, sample(at, 1), sample(at, 2), out);
           else out[0] = uint8_t(first), out[1] = uint8_t(sample(at, 1)), out[2] = uint8_t(sample(at, 2));
           break;
-        default:
-          out[0] = out[1] = out[2] = uint8_t(p.photometric == kWhiteIsZero ? 255 - first : first);
+        default: out[0] = out[1] = out[2] = uint8_t(p.photometric == kWhiteIsZero ? 255 - first : first);
       }
       if (alpha != 1 && alpha != 2) continue;
       const int a = sample(at, k);

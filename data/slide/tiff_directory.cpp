@@ -150,10 +150,12 @@ class Parser {
         case 259: p.compression = small(e); break;
         case 262: p.photometric = small(e); break;
         case 270: p.description = text(e); break;
-        case 273: case 324: offsets = e, p.tiled = p.tiled || e.tag == 324; break;
+        case 273:
+        case 324: offsets = e, p.tiled = p.tiled || e.tag == 324; break;
         case 277: p.samples = small(e); break;
         case 278: rows = int64_t(std::min<uint64_t>(whole(e), uint64_t(kMostSide))); break;
-        case 279: case 325: counts = e; break;
+        case 279:
+        case 325: counts = e; break;
         case 282: p.resolution[0] = ratio(e); break;
         case 283: p.resolution[1] = ratio(e); break;
         case 284: p.planar = small(e); break;
@@ -162,10 +164,16 @@ class Parser {
         case 320: p.colour_map = true; break;
         case 322: p.block_width = int64_t(std::min<uint64_t>(whole(e), uint64_t(kMostSide) + 1)), p.tiled = true; break;
         case 323: p.block_height = int64_t(std::min<uint64_t>(whole(e), uint64_t(kMostSide) + 1)), p.tiled = true; break;
-        case 330: if (e.count <= 64) p.children = array(e, e.count); break;
-        case 338: for (uint64_t k = 0; k < std::min<uint64_t>(e.count, 8) && kTypeBytes[e.type] <= 2; k++) p.extra.push_back(int(value(e, k))); break;
+        case 330:
+          if (e.count <= 64) p.children = array(e, e.count);
+          break;
+        case 338:
+          for (uint64_t k = 0; k < std::min<uint64_t>(e.count, 8) && kTypeBytes[e.type] <= 2; k++) p.extra.push_back(int(value(e, k)));
+          break;
         case 339: p.format = small(e); break;
-        case 530: if (e.count >= 2 && e.type == 3) p.subsampling[0] = int(value(e, 0)), p.subsampling[1] = int(value(e, 1)); break;
+        case 530:
+          if (e.count >= 2 && e.type == 3) p.subsampling[0] = int(value(e, 0)), p.subsampling[1] = int(value(e, 1));
+          break;
         case 700: p.xml = text(e); break;
         case 65420: p.ndpi = true; break;
         default: break;
@@ -216,12 +224,18 @@ class Parser {
 }  // namespace
 
 std::string tiff_tag_name(int tag) {
-  static const std::map<int, std::string> names{
-      {254, "NewSubfileType"}, {256, "ImageWidth"}, {257, "ImageLength"}, {258, "BitsPerSample"}, {259, "Compression"},
-      {262, "PhotometricInterpretation"}, {270, "ImageDescription"}, {273, "StripOffsets"}, {277, "SamplesPerPixel"},
-      {278, "RowsPerStrip"}, {279, "StripByteCounts"}, {282, "XResolution"}, {283, "YResolution"}, {284, "PlanarConfiguration"},
-      {296, "ResolutionUnit"}, {322, "TileWidth"}, {323, "TileLength"}, {324, "TileOffsets"}, {325, "TileByteCounts"},
-      {330, "SubIFDs"}, {338, "ExtraSamples"}, {339, "SampleFormat"}, {530, "YCbCrSubSampling"}};
+  static const std::map<int, std::string> names{{254, "NewSubfileType"},   {256, "ImageWidth"},
+                                                {257, "ImageLength"},      {258, "BitsPerSample"},
+                                                {259, "Compression"},      {262, "PhotometricInterpretation"},
+                                                {270, "ImageDescription"}, {273, "StripOffsets"},
+                                                {277, "SamplesPerPixel"},  {278, "RowsPerStrip"},
+                                                {279, "StripByteCounts"},  {282, "XResolution"},
+                                                {283, "YResolution"},      {284, "PlanarConfiguration"},
+                                                {296, "ResolutionUnit"},   {322, "TileWidth"},
+                                                {323, "TileLength"},       {324, "TileOffsets"},
+                                                {325, "TileByteCounts"},   {330, "SubIFDs"},
+                                                {338, "ExtraSamples"},     {339, "SampleFormat"},
+                                                {530, "YCbCrSubSampling"}};
   const auto it = names.find(tag);
   return it == names.end() ? fmt::format("tag {}", tag) : fmt::format("tag {} ({})", tag, it->second);
 }

@@ -54,7 +54,8 @@ class TiffSlide final : public SlideSource {
     const auto area = [](const TiffPage& p) { return double(p.width) * double(p.height); };
     for (size_t i = 0; i < pages.size(); i++)
       if (!is_associated(pages[i]) && (base == pages.size() || area(pages[i]) > area(pages[base]))) base = i;
-    if (base == pages.size()) fail(Exit::data, "{}: {} directories, all labels or thumbnails, expected a slide", file_.path(), pages.size());
+    if (base == pages.size())
+      fail(Exit::data, "{}: {} directories, all labels or thumbnails, expected a slide", file_.path(), pages.size());
     mpp = mpp_claims_of(pages[base]);
     if (base != 0 && mpp.empty()) mpp = mpp_claims_of(pages[0]);
     choose_levels(pages, base);
@@ -65,7 +66,8 @@ class TiffSlide final : public SlideSource {
     const TiffBlocks& from = *decoders_[size_t(level)];
     const TiffPage& p = from.page();
     const SlideLevel& l = levels[size_t(level)];
-    const int64_t width = std::min(p.block_width, p.width - i * p.block_width), height = std::min(p.block_height, p.height - j * p.block_height);
+    const int64_t width = std::min(p.block_width, p.width - i * p.block_width),
+                  height = std::min(p.block_height, p.height - j * p.block_height);
     const int64_t index = j * p.across() + i;
     if (from.empty(i, j)) {
       if (p.offsets[size_t(index)] == 0) return {white(width, height), false};
@@ -96,8 +98,7 @@ class TiffSlide final : public SlideSource {
       else other++;
     }
     std::stable_sort(chosen.begin() + 1, chosen.end(), [&](size_t a, size_t b) { return pages[a].width > pages[b].width; });
-    if (same > 0)
-      warnings.push_back(fmt::format("{}: {} more pages of the first one's size: only the first is used", file_.path(), same));
+    if (same > 0) warnings.push_back(fmt::format("{}: {} more pages of the first one's size: only the first is used", file_.path(), same));
     if (other > 0) notes.push_back(fmt::format("{} further pages (label, macro, thumbnail) are no levels", other));
     const double width = double(pages[base].width), height = double(pages[base].height);
     for (const size_t i : chosen) {

@@ -199,8 +199,20 @@ TEST_CASE("predict: ranks share the sections and give the files and the JSON of 
   data.folder.file("all.csv",
                    "sample,image,counts,spots,mpp\nA,A.png,A.tsv,A_spots.tsv,\nB,B.png,B.tsv,B_spots.tsv,\nC,C.png,C.tsv,C_spots.tsv,\n");
   const auto words = [&](const std::string& out) {
-    return Words{"predict", data.path("run"), "--data", data.path("all.csv"), "--encoder",        data.path("encoder.safetensors"),
-                 "--out",   data.path(out),   "--json", "--cache-dir",        data.path("cache"), "--quiet"};
+    return Words{"predict",
+                 data.path("all.csv"),
+                 "--model",
+                 data.path("run"),
+                 "--format",
+                 "csv",
+                 "--encoder",
+                 data.path("encoder.safetensors"),
+                 "--out",
+                 data.path(out),
+                 "--json",
+                 "--cache-dir",
+                 data.path("cache"),
+                 "--quiet"};
   };
   const test::Ran one = test::run_stflow(words("one"));
   REQUIRE_MESSAGE(one.code == 0, one.err);

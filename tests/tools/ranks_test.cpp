@@ -220,7 +220,9 @@ TEST_CASE("predict: ranks share the sections and give the files and the JSON of 
     const std::string out = "out" + std::to_string(size);
     const auto ended = test::run_ranks(size, words(out));
     for (const test::Ran& r : ended) CHECK_MESSAGE(r.code == 0, r.err);
-    CHECK(ended[0].out == one.out);
+    std::string said = ended[0].out;  // the same but for where the files are
+    for (size_t at; (at = said.find(data.path(out))) != std::string::npos;) said.replace(at, data.path(out).size(), data.path("one"));
+    CHECK(said == one.out);
     CHECK(ended[1].out.empty());
     for (const char* s : {"/A.csv", "/B.csv", "/C.csv"})
       CHECK(test::read_file(data.path(out) + s) == test::read_file(data.path("one") + s));

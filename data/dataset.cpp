@@ -6,10 +6,10 @@
 #include <numeric>
 
 #include "data/embeddings.h"
-#include "data/image.h"
 #include "data/legacy_st.h"
 #include "data/manifest.h"
 #include "data/patches.h"
+#include "data/slide/slide.h"
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/hash.h"
@@ -111,10 +111,11 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
 }
 
 void read_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
-  ImageReader image(s.source.image);
+  const SlideImage image(s.source.image);
   s.width = image.width(), s.height = image.height();
   warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
   read_legacy(s, options, warnings);
+  if (s.mpp == 0 && image.mpp() > 0) s.mpp = image.mpp(), s.mpp_from = image.mpp_from();
   check_counts(s, options, warnings);
   check_coordinates(s, warnings);
   if (!options.embeddings.empty()) s.source.embeddings = (fs::path(options.embeddings) / (s.sample() + ".h5")).string();

@@ -14,6 +14,7 @@ std::string_view image_format(std::string_view bytes) {
   if (bytes.starts_with("GIF87a"sv) || bytes.starts_with("GIF89a"sv)) return "GIF"sv;
   if (bytes.size() > 3 && (bytes.starts_with("P5"sv) || bytes.starts_with("P6"sv)) && " \t\r\n#"sv.find(bytes[2]) != bytes.npos)
     return "PNM"sv;
+  if (bytes.starts_with("\x89HDF\r\n\x1a\n"sv)) return "AnnData"sv;
   if (bytes.ends_with("TRUEVISION-XFILE.\0"sv)) return "TGA"sv;
   return {};
 }
@@ -23,11 +24,11 @@ ImageReader::ImageReader(const std::string& path) {
   const std::string_view format = image_format(file.text());
   if (format == "JPEG") decoder_ = open_jpeg(std::move(file));
   else if (format == "PNG") decoder_ = open_png(std::move(file));
+  else if (format == "AnnData") decoder_ = open_h5ad_image(std::move(file));
   else if (!format.empty()) decoder_ = open_stb(std::move(file), format);
   else {
     const std::string_view what = sniff(file.text().substr(0, 512));
-    if (what == "an HDF5 file") decoder_ = open_h5ad_image(std::move(file));
-    else fail(Exit::data, "{}: is {}, expected a JPEG or PNG image", path, what.empty() ? "of an unknown format" : what);
+    fail(Exit::data, "{}: is {}, expected a JPEG or PNG image", path, what.empty() ? "of an unknown format" : what);
   }
 }
 

@@ -10,7 +10,8 @@
 
 namespace stflow {
 
-/// "JPEG", "PNG", "BMP", "GIF", "PNM" or "TGA" (whose only mark is its footer), from a file's bytes; "" for anything else.
+/// "JPEG", "PNG", "BMP", "GIF", "PNM", "AnnData" (HDF5) or "TGA" (whose only mark is its footer), from a file's bytes; "" for anything
+/// else.
 std::string_view image_format(std::string_view bytes);
 
 /// A decoder positioned at a row. What the file is, is told from its content; of an .h5ad file it is the image in uns/spatial.

@@ -26,6 +26,12 @@ int64_t patch_side(const Section& s, const PatchSpec& spec) {
   return std::max<int64_t>(1, std::llround(spec.microns / s.mpp));
 }
 
+std::pair<int64_t, int64_t> patch_corner(double x, double y, int64_t side) {
+  const double left = std::round(x - double(side) / 2), top = std::round(y - double(side) / 2);
+  check(std::fabs(left) < 1e15 && std::fabs(top) < 1e15, "a patch at {}, {}", left, top);
+  return {int64_t(left), int64_t(top)};
+}
+
 void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size,
                  const std::function<void(int64_t, const uint8_t*)>& sink) {
   ImageReader reader(image);
@@ -36,10 +42,9 @@ void cut_patches(const std::string& image, std::span<const double> xy, int64_t s
   std::vector<uint8_t> bytes(values);
   std::vector<Open> waiting, open;
   for (size_t i = 0; i < xy.size() / 2; i++) {
-    double left = std::round(xy[2 * i] - double(side) / 2), top = std::round(xy[2 * i + 1] - double(side) / 2);
-    check(std::fabs(left) < 1e15 && std::fabs(top) < 1e15, "patch {} at {}, {}", i, left, top);
+    const auto [left, top] = patch_corner(xy[2 * i], xy[2 * i + 1], side);
     // A patch wholly above or below the image is white wherever it lies: brought near, so that rows are walked once.
-    waiting.push_back({int64_t(i), int64_t(left), int64_t(std::clamp(top, double(-side), double(height))), {}});
+    waiting.push_back({int64_t(i), left, std::clamp(top, -side, height), {}});
   }
   std::stable_sort(waiting.begin(), waiting.end(), [](const Open& a, const Open& b) { return a.top < b.top; });
 

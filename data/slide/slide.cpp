@@ -15,16 +15,24 @@ std::unique_ptr<SlideSource> open_source(const std::string& path, const SlideOpt
   FileView file(path);
   const std::string_view what = sniff(file.text().substr(0, 512));
   if (what == "a TIFF image") return open_tiff(path, std::move(file), options);
-  // A .mrxs is an index of other files, and may itself be a JPEG; nothing but its name says so.
-  if (path.ends_with(".mrxs") && openslide_knows(path)) return open_openslide(path);
-  if (what == "a JPEG image" || what == "a PNG image" || what.empty()) {
-    if (what.empty() && image_format(file.text()).empty() && openslide_knows(path)) return open_openslide(path);
-    return open_plain(path);
-  }
-  fail(Exit::data, "{}: is {}, expected a slide or an image", path, what);
+  if (knows_slide(path)) return open_openslide(path);
+  if (!image_format(file.text()).empty()) return open_plain(path);
+  fail(Exit::data, "{}: is {}, expected a slide or an image", path, what.empty() ? "of an unknown format" : what);
 }
 
 }  // namespace
+
+bool knows_slide(const std::string& path) {
+  using namespace std::string_view_literals;
+  const FileView file(path);
+  const std::string_view head = file.text().substr(0, 512);
+  // Sakura, Hamamatsu VMS and VMU, DICOM, Zeiss. A .mrxs is an index of other files, and may itself be a JPEG: nothing but its name says
+  // so.
+  const bool like = head.starts_with("SQLite format 3\0"sv) || head.starts_with("[Virtual Microscope Specimen]"sv) ||
+                    head.starts_with("[Uncompressed Virtual Microscope Specimen]"sv) ||
+                    (head.size() > 132 && head.substr(128, 4) == "DICM"sv) || head.starts_with("ZISRAWFILE"sv) || path.ends_with(".mrxs");
+  return like && openslide_knows(path);
+}
 
 struct SlideImage::State {
   std::string path;

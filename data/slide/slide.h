@@ -79,6 +79,9 @@ class SlideImage {
   std::unique_ptr<State> state_;
 };
 
+/// Whether OpenSlide knows the file, which is neither TIFF nor an image. Only files that begin as such formats do are shown to it.
+bool knows_slide(const std::string& path);
+
 /// The table of --mpp-csv: columns wsi and mpp, as TRIDENT's list of slides has them. Throws Exit::data.
 std::map<std::string, double> read_mpp_csv(const std::string& path);
 

@@ -274,7 +274,7 @@ TEST_CASE("bad input: slides") {
   refuse("", "is empty, expected a slide or an image");
   refuse("<!doctype html><title>404", "is an HTML page, expected a slide or an image");
   refuse("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the data, expected a slide or an image");
-  refuse(std::string(2000, 'x'), "is of an unknown format, expected a JPEG or PNG image");
+  refuse(std::string(2000, 'x'), "is of an unknown format, expected a slide or an image");
   refuse(std::string("II*\0", 4), "header: 4 bytes, expected a TIFF file");
   refuse(std::string("II*\0\0\0\0\0", 8), "header: no directory, expected an image");
   refuse(std::string("II+\0\4\0\0\0\0\0\0\0\0\0\0\0", 16), "header: offsets that are not of 8 bytes, expected a BigTIFF file");

@@ -34,9 +34,9 @@ BUILD := build/$(MODE)
 endif
 
 # Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
-library_folders := engine engine/cuda engine/distributed ops model data data/prediction data/spatial data/tissue data/weights
-tool_folders := tools tools/encoder tools/inspect tools/launch tools/bench
-test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/prediction tests/data/spatial tests/data/tissue tests/data/weights tests/fuzz tests/tools
+library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide data/tissue
+tool_folders := tools tools/encoder tools/launch tools/predict tools/bench tools/inspect
+test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide tests/data/tissue
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
 numerics := -fno-tree-slp-vectorize -ffp-contract=off
@@ -55,7 +55,7 @@ nvcc_flags := -std=c++20 -O3 -I. -Werror all-warnings -DFMT_USE_CONSTEXPR=1 -DFM
 cuda_architectures := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
 FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
-LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
+LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff $(OPENJPEG_LIBS) -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
@@ -132,6 +132,8 @@ $(BUILD)/flags: FORCE
 	@echo '$(CXX) $(FLAGS) $(if $(cuda_home),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
+# The files that want this header.
+$(BUILD)/data/slide/jpeg2000.o $(BUILD)/tests/data/slide/tiny_tiff.o: private FLAGS += $(OPENJPEG_INCLUDES)
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 

@@ -12,7 +12,8 @@
 namespace stflow {
 namespace {
 
-constexpr int64_t kBlock = 256;  // rows whose distances are held at a time
+constexpr uint32_t kStep = 0xffffffffu;  // apart from the replicates of a bootstrap, which have the stream's other steps
+constexpr int64_t kBlock = 256;          // rows whose distances are held at a time
 
 /// Squared distances of `rows` rows of a (rows, dim) to each of the references, in float64: |a|^2 + |b|^2 - 2 ab.
 class Distances {
@@ -59,7 +60,8 @@ struct Candidate {
 std::vector<Candidate> drawn(const std::vector<const Slide*>& train, uint64_t seed) {
   std::vector<Candidate> all;
   for (size_t s = 0; s < train.size(); s++)
-    for (int64_t i = 0; i < train[s]->size(); i++) all.push_back({RandomKey(seed, Stream::novelty).draw(all.size()).v[0], int32_t(s), i});
+    for (int64_t i = 0; i < train[s]->size(); i++)
+      all.push_back({RandomKey(seed, Stream::split, kStep).draw(all.size()).v[0], int32_t(s), i});
   const auto before = [](const Candidate& a, const Candidate& b) {
     return std::tie(a.draw, a.slide, a.spot) < std::tie(b.draw, b.slide, b.spot);
   };

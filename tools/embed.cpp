@@ -32,13 +32,14 @@ int embed(const Args& args) {
   std::string out, coordinates, layout = "hest";
   bool overwrite = false, resume = false;
   DataFlags data;
+  SlideFlags slides;
   DeviceFlag device_flag;
   Options o("embed", "Turns patches of tissue into features with an image encoder.",
             "stflow embed sections/manifest.csv --encoder weights/vit.safetensors -o embeddings/");
   o.argument(
        "input", &given,
        "manifest or folder of sections; HDF5 files with patches (HEST) or a folder of them; tile images or a folder of them; with --coords "
-       "one image")
+       "one slide or image")
       .placeholder("INPUT");
   o.section("Data");
   o.flag("coords", &coordinates, "where to cut patches from INPUT: CSV with x and y (centres), or TRIDENT's or CLAM's HDF5 file")
@@ -48,6 +49,7 @@ int embed(const Args& args) {
          "patches that are computed together; 0: as many as fit a processor's cache (the features do not depend on it)")
       .range(0, 4096);
   declare_reading(o, data);
+  declare_slide(o, slides);
   o.section("Output");
   o.flag("out", &out, "HDF5 file; for several samples a folder of <sample>.h5").placeholder("FILE").letter('o');
   o.flag("layout", &layout, "hest: embeddings, coords, barcodes; trident: features, coords and its attributes")
@@ -61,7 +63,7 @@ int embed(const Args& args) {
   catch_stop_signals();
   data.encoder.context = device.context;
   PatchEncoder encoder(data.encoder);
-  EmbedInputs inputs = embed_inputs(given, coordinates, data, encoder);
+  EmbedInputs inputs = embed_inputs(given, coordinates, data, slides, encoder);
 
   make_output_folder(inputs.one ? folder_of(out) : out);
   JsonOut json = JsonOut::object();
@@ -72,6 +74,7 @@ int embed(const Args& args) {
     const EmbeddingHeader& header = inputs.headers[i];
     const std::string path = inputs.one ? out : out + "/" + header.sample + ".h5";
     json[header.sample] = {{"file", path}, {"patches", inputs.jobs[i].count}, {"dim", header.dim}};
+    if (!inputs.missing.empty()) json[header.sample]["missing"] = inputs.missing;
     if (is_finished(path, header, resume, overwrite)) continue;
     PatchJob job = std::move(inputs.jobs[i]);
     patches += job.count;

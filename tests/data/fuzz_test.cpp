@@ -18,6 +18,7 @@
 #include "data/panel.h"
 #include "data/patch_file.h"
 #include "data/png.h"
+#include "data/slide/slide.h"
 #include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
@@ -26,6 +27,7 @@
 #include "engine/safetensors.h"
 #include "engine/text.h"
 #include "model/encoder.h"
+#include "tests/data/slide/tiny_tiff.h"
 #include "tests/data/tiny.h"
 #include "tests/mutants.h"
 
@@ -120,6 +122,37 @@ TEST_CASE("fuzz: JPEG and PNG") {
   const TempFolder folder;
   write_png(folder.path("p.png"), p);
   fuzz(read_text(folder.path("p.png")), 300, read);
+}
+
+TEST_CASE("fuzz: slides") {
+  const TempFolder folder;
+  const auto read = [](const std::string& path, const std::string&) {
+    const SlideImage s(path);
+    for (size_t i = 0; i < s.levels().size(); i++) static_cast<void>(s.read(int(i), -3, -3, 40, 40));
+    static_cast<void>(s.thumbnail(10));
+  };
+  const Image p = picture(37, 23), half = halved(p);
+  const TiffKind kinds[] = {{.compression = 7, .photometric = 6, .description = "Aperio Image|MPP = 0.5"},
+                            {.mode = "w8", .tile = 0, .compression = 8, .per_cm = 20000},
+                            {.mode = "wb", .compression = 5, .bits = 16, .planar = true},
+                            {.photometric = 6, .subsampling = 2},
+                            {.tile = 0, .compression = 32773, .photometric = 3},
+                            {.compression = 50001},
+                            {.compression = 50000, .photometric = 5},
+                            {.compression = 34925, .extra = 2},
+                            {.compression = 33005}};
+  for (const TiffKind& kind : kinds) {
+    TiffKind base = kind;
+    base.children = true;
+    fuzz(read_text(write_tiff(folder.path("s.tif"), {{p, base}, {half, kind}})), 150, read);
+  }
+}
+
+TEST_CASE("fuzz: other images") {
+  const auto read = [](const std::string& path, const std::string&) { read_image(path, 2); };
+  const Image p = picture(9, 7);
+  fuzz("P6\n9 7\n255\n" + std::string(p.rgb.begin(), p.rgb.end()), 60, read);
+  fuzz(std::string("GIF89a\1\0\1\0\x80\0\0\x0a\x14\x1e\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;", 35), 60, read);
 }
 
 TEST_CASE("fuzz: embeddings") {

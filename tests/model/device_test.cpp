@@ -117,14 +117,22 @@ TEST_CASE("device: a model predicts as on the CPU, by Euler and by Heun, from a 
   const Slide fresh = test::synthetic_slide("new", 26, 6, 4, 99);
   for (const Solver solver : {Solver::euler, Solver::heun}) {
     cpu.config.solver = cuda.config.solver = solver;
-    const Prediction want = cpu.predict(fresh);
+    PredictOptions options{.known = std::vector<float>(size_t(fresh.size()) * kGenes.size(), std::numeric_limits<float>::quiet_NaN())};
+    options.known[5] = 2;
+    const Prediction want = cpu.predict(fresh, options);
     in_each_order([&] {
-      const Prediction got = cuda.predict(fresh);
+      const Prediction got = cuda.predict(fresh, options);
       CHECK(apart(got.mean, want.mean) <= 1e-5);
       CHECK(apart(got.sd, want.sd) <= 1e-4);
     });
   }
-  cuda.config.solver = Predictor::load(path).config.solver;
+  cuda.config = Predictor::load(path).config;
+  cuda.config.sample_steps = 2;  // a spot sees only near ones, so that a small slide has tiles
+  const Slide longer = test::synthetic_slide("longer", 90, 6, 4, 98);
+  const Prediction whole = cuda.predict(longer), tiled = cuda.predict(longer, {.most_spots = 60});
+  CHECK(tiled.tiles > 1);
+  CHECK(tiled.mean == whole.mean);
+  cuda.config = Predictor::load(path).config;
   cuda.save(again);  // weights come back from the device as they went
   CHECK(read_text(again) == read_text(path));
 }

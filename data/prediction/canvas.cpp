@@ -68,4 +68,14 @@ Rgb viridis(double t) {
   return c;
 }
 
+Rgb ColourRange::colour(double value) const { return viridis((value - low) / std::max(high - low, 1e-9)); }
+
+ColourRange colour_range(const std::vector<float>& values) {
+  std::vector<float> sorted;
+  std::copy_if(values.begin(), values.end(), std::back_inserter(sorted), [](float v) { return std::isfinite(v); });
+  std::sort(sorted.begin(), sorted.end());
+  const auto percentile = [&](double q) { return sorted.empty() ? 0 : double(sorted[size_t(std::lround(q * double(sorted.size() - 1)))]); };
+  return {percentile(0.02), percentile(0.98)};
+}
+
 }  // namespace stflow

@@ -39,7 +39,7 @@ void Canvas::text(int64_t x, int64_t y, const std::string& line, Rgb colour, int
   std::vector<char> corners(line.size() * 300 + 300);
   std::string copy = line;
   const int quads = stb_easy_font_print(0, 0, copy.data(), nullptr, corners.data(), int(corners.size()));
-  for (int q = 0; q < quads; q++) {
+  for (std::ptrdiff_t q = 0; q < quads; q++) {
     float from[2], to[2];
     std::memcpy(from, corners.data() + q * 64, sizeof from);
     std::memcpy(to, corners.data() + q * 64 + 32, sizeof to);

@@ -11,6 +11,7 @@
 #include "model/folds.h"
 #include "model/scaling.h"
 #include "tests/check.h"
+#include "tests/data/tiny.h"
 #include "tests/disk.h"
 #include "tests/files.h"
 #include "tests/run.h"
@@ -114,7 +115,8 @@ TEST_CASE("eval: one prediction, joined by spot and gene, in every form of file"
     CHECK(eval_json(all)["pooled"]["pearson"].get<double>() == doctest::Approx(want.pooled.mean_pearson).epsilon(1e-6));
   }
   const test::Ran text = run_stflow({"eval", folder.path("p.csv"), truth, "--bootstrap", "0"});
-  CHECK(text.out.find(fmt::format("all spots            {:.4f}", want.pooled.mean_pearson)) != std::string::npos);
+  CHECK(text.out.starts_with("40 spots, 4 genes"));
+  CHECK(text.out.find(fmt::format("{:.4f}", want.pooled.mean_pearson)) != std::string::npos);
   CHECK(text.out.find("1 genes are constant, have no correlation, and are left out of the means\n") != std::string::npos);
   CHECK(text.err.find("p: 0 spots only in the prediction, 1 only in the truth, 40 in both") != std::string::npos);
 }
@@ -147,19 +149,38 @@ TEST_CASE("eval: calibration comes from the best layers that there are") {
   CHECK(c["pit"]["from"] == "draws");
 }
 
-TEST_CASE("eval: a folder of predictions beside a table each, and the files that are written") {
+TEST_CASE("eval: a folder of predictions beside a data set, joined by sample") {
   const test::TempFolder folder;
-  Sample a("A", 3), b("B", 4);
   std::filesystem::create_directories(folder.path("p"));
-  write_prediction(folder.path("p/A.csv"), a.file);
+  for (const std::string name : {"A", "B", "C"}) test::tiny_section(folder, name);  // genes A B C: 1 2 0, 0 3 4, 5 0 6
+  const std::vector<double> a{0.7, 1.1, 0.1, 0.2, 1.3, 1.6, 1.8, 0.3, 1.9}, b{0, 1, 0, 0.5, 1, 1, 1, 0.2, 2};
+  folder.file("p/A.csv", "spot,x,y,A,B,C\n1x1,1,2,0.7,1.1,0.1\n2x1,1,2,0.2,1.3,1.6\n1x2,1,2,1.8,0.3,1.9\n");
+  folder.file("p/B.csv", "spot,x,y,C,X,B,A\n1x2,1,2,2,9,0.2,1\n2x1,1,2,1,9,1,0.5\n1x1,1,2,0,9,1,0\n");
+  std::vector<float> predicted(a.begin(), a.end()), counts{1, 2, 0, 0, 3, 4, 5, 0, 6};
+  for (const size_t row : {6, 3, 0})
+    predicted.insert(predicted.end(), b.begin() + std::ptrdiff_t(row), b.begin() + std::ptrdiff_t(row) + 3);
+  std::vector<float> labels = counts;
+  for (const size_t row : {6, 3, 0})
+    labels.insert(labels.end(), counts.begin() + std::ptrdiff_t(row), counts.begin() + std::ptrdiff_t(row) + 3);
+  labels = log1p(labels);
+  const Evaluation want = evaluate(matrix(predicted, 3), matrix(labels, 3), {3, 6});
+  const json j = eval_json({folder.path("p"), folder.path(), "--spot-pitch", "5"});
+  CHECK(j["spots"] == 6);
+  CHECK(j["genes"] == 3);
+  CHECK(j["pooled"]["pearson"].get<double>() == doctest::Approx(want.pooled.mean_pearson).epsilon(1e-9));
+  CHECK(j["slides"]["B"]["pearson"].get<double>() == doctest::Approx(want.slides[1].mean_pearson).epsilon(1e-9));
+  CHECK(j["slides"]["B"]["joined"]["genes"] == json{{"only_prediction", 1}, {"only_truth", 0}, {"both", 3}});
+  const test::Ran text = run_stflow({"eval", folder.path("p"), folder.path(), "--spot-pitch", "5"});
+  CHECK(text.err.find("0 samples only in the prediction, 1 only in the truth, 2 in both\n") != std::string::npos);
+  CHECK(text.out.find("\nB ") != std::string::npos);
+}
+
+TEST_CASE("eval: the files that are written") {
+  const test::TempFolder folder;
+  Sample b("B", 4);
+  std::filesystem::create_directories(folder.path("p"));
   write_prediction(folder.path("p/B.csv"), b.file);
-  for (Sample* s : {&a, &b}) {
-    Sample t(s->section.sample(), s == &a ? 3 : 4);
-    t.file.mean = t.counts;
-    std::filesystem::create_directories(folder.path("t"));
-    write_prediction(folder.path("t/" + s->section.sample() + ".h5ad"), t.file);
-    write_atomic(folder.path(s->section.sample() + ".tsv"), s->table());
-  }
+  write_atomic(folder.path("B.tsv"), b.table());
   const std::string out = folder.path("out");
   const json j = eval_json({folder.path("p/B.csv"), folder.path("B.tsv"), "--out", out, "--dataset", "MINE", "--encoder", "mean"});
   CHECK(test::files_of(out).size() == 6);

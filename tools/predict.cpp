@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "data/csv.h"
-#include "engine/distributed/plan.h"
 #include "engine/file.h"
 #include "engine/hash.h"
 #include "model/folds.h"
@@ -29,16 +28,12 @@ struct PredictFlags {
 
 // This rank's share of the sections, the others' being left out: each rank reads all, which is quick, and predicts its own.
 void keep_share(std::vector<Section>& sections, const Team& team) {
-  if (team.size() == 1) return;
-  if (int(sections.size()) < team.size())
-    terminal::warn("{} of {} ranks have nothing to predict: sections are shared as wholes and there are {}",
-                   team.size() - int(sections.size()), team.size(), sections.size());
   std::vector<int64_t> sizes;
   for (const Section& s : sections) sizes.push_back(s.size());
-  const std::vector<int> owner = shares_of(sizes, team.size());
+  const std::vector<bool> mine = own_of(sizes, team, "predict");
   std::vector<Section> own;
   for (size_t i = 0; i < sections.size(); i++)
-    if (owner[i] == team.rank()) own.push_back(std::move(sections[i]));
+    if (mine[i]) own.push_back(std::move(sections[i]));
   sections = std::move(own);
 }
 

@@ -5,7 +5,6 @@
 
 #include "data/dataset.h"
 #include "data/feature_store.h"
-#include "engine/distributed/plan.h"
 #include "engine/file.h"
 #include "engine/hash.h"
 #include "engine/text.h"
@@ -50,16 +49,12 @@ struct Job {
 
 // This rank's share of the sections, the others' being left out: each rank reads all, which is quick, and predicts its own.
 void keep_share(std::vector<PredictInput>& inputs, const Team& team) {
-  if (team.size() == 1) return;
-  if (int(inputs.size()) < team.size())
-    terminal::warn("{} of {} ranks have nothing to predict: sections are shared as wholes and there are {}",
-                   team.size() - int(inputs.size()), team.size(), inputs.size());
   std::vector<int64_t> sizes;
   for (const PredictInput& i : inputs) sizes.push_back(i.section.size());
-  const std::vector<int> owner = shares_of(sizes, team.size());
+  const std::vector<bool> mine = own_of(sizes, team, "predict");
   std::vector<PredictInput> own;
   for (size_t i = 0; i < inputs.size(); i++)
-    if (owner[i] == team.rank()) own.push_back(std::move(inputs[i]));
+    if (mine[i]) own.push_back(std::move(inputs[i]));
   inputs = std::move(own);
 }
 

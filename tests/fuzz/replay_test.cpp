@@ -14,7 +14,7 @@ using namespace stflow::test;
 
 TEST_CASE("fuzz: the corpus of each format, as it is and changed") {
   const std::map<std::string, void (*)(std::string_view)> targets{
-      {"safetensors", fuzz_safetensors}, {"zip", fuzz_zip}, {"pickle", fuzz_pickle}, {"json", fuzz_json}};
+      {"safetensors", fuzz_safetensors}, {"zip", fuzz_zip}, {"pickle", fuzz_pickle}, {"json", fuzz_json}, {"tiff", fuzz_tiff}};
   uintmax_t bytes = 0;
   for (const auto& [format, target] : targets) {
     size_t files = 0;

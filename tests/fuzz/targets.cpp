@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "data/slide/tiff_directory.h"
 #include "data/weights/open.h"
 #include "data/weights/sharded.h"
 #include "data/weights/torch_file.h"
@@ -72,6 +73,15 @@ void fuzz_json(std::string_view bytes) {
     if (ours != Json::parse(bytes)) throw std::logic_error("another value than the library's parser gives");
   });
   guarded([&] { static_cast<void>(read_sharded(view_of(bytes))); });
+}
+
+void fuzz_tiff(std::string_view bytes) {
+  guarded([&] {
+    const FileView file("file", bytes);
+    for (const TiffPage& p : read_tiff_directories(file))
+      for (size_t i = 0; i < p.offsets.size(); i++)
+        if (p.offsets[i] > bytes.size() || p.counts[i] > bytes.size() - p.offsets[i]) throw std::logic_error("a tile past the end");
+  });
 }
 
 }  // namespace stflow::test

@@ -13,4 +13,7 @@ void fuzz_pickle(std::string_view bytes);
 /// JSON, compared with the library's own parser; and as the index of weights in several files.
 void fuzz_json(std::string_view bytes);
 
+/// The directories of a TIFF file.
+void fuzz_tiff(std::string_view bytes);
+
 }  // namespace stflow::test

@@ -69,25 +69,17 @@ void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags&
   }
 }
 
-/// A slide of which the patches on tiles that cannot be decoded are left out, where that is wished.
-void leave_out_bad(EmbedInputs& inputs, Section& s, const SlideImage& slide, int64_t side, int size) {
-  std::vector<int64_t> rows;
-  const std::vector<int64_t> bad = patches_on_bad_tiles(slide, s.xy, side, size);
-  for (const int64_t i : bad) inputs.missing.push_back(s.spots[size_t(i)]);
-  for (int64_t i = 0; i < s.size(); i++)
-    if (!std::binary_search(bad.begin(), bad.end(), i)) rows.push_back(i);
-  if (bad.empty()) return;
-  if (rows.empty())
-    fail(Exit::data, "{}: all {} patches lie on tiles that cannot be decoded, expected one that does not", slide.path(), s.size());
-  terminal::warn("{}: {} of {} patches lie on tiles that cannot be decoded and are left out: {}", slide.path(), bad.size(), s.size(),
-                 listed(inputs.missing));
-  s.keep(rows);
+/// A grid over the slide's tissue, without a file that says where patches are to be cut.
+Coordinates places_of(const SlideImage& slide, const std::string& coordinates, const TissueFlags& tissue, const PatchEncoder& encoder) {
+  if (!coordinates.empty()) return read_coordinates(coordinates);
+  Places places = places_on(slide, tissue, encoder.scaled_spec().microns);
+  return {std::move(places.names), std::move(places.xy), 0, 0};
 }
 
 void add_image(EmbedInputs& inputs, const std::string& image, const std::string& coordinates, const DataFlags& flags,
-               const SlideFlags& slides, const PatchEncoder& encoder) {
-  const Coordinates places = read_coordinates(coordinates);
+               const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder) {
   const auto slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
+  const Coordinates places = places_of(*slide, coordinates, tissue, encoder);
   Section s;
   s.source.sample = stem(image), s.source.image = image, s.source.spots = coordinates;
   s.width = slide->width(), s.height = slide->height();
@@ -102,7 +94,7 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   const PatchSpec spec =
       !sized ? encoder.scaled_spec() : PatchSpec{places.side * mpp, places.size > 0 ? int(places.size) : encoder.spec().size};
   const int64_t side = std::max<int64_t>(1, std::llround(spec.microns / mpp));
-  if (slides.bad_tiles == "skip" && !slide->by_rows()) leave_out_bad(inputs, s, *slide, side, spec.size);
+  if (slides.bad_tiles == "skip" && !slide->by_rows()) static_cast<void>(leave_out_bad(s, *slide, side, spec.size, inputs.missing));
   EmbeddingHeader h = header_of(stem(image), encoder);
   if (sized) set_scale(h, std::to_string(spec.size), s.mpp > 0 ? spec.microns : 0);
   h.names = s.spots, h.xy = s.xy;
@@ -165,7 +157,7 @@ void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector
 }  // namespace
 
 EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::string& coordinates, const DataFlags& data,
-                         const SlideFlags& slides, const PatchEncoder& encoder) {
+                         const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder) {
   EmbedInputs inputs;
   std::vector<std::string> paths = given;
   const std::string& first = paths.at(0);
@@ -174,7 +166,7 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
   if (!coordinates.empty()) {
     if (paths.size() > 1 || fs::is_directory(first))
       fail(Exit::usage, "--coords: found {} with {}, expected one image", coordinates, paths.size() > 1 ? "several inputs" : "a folder");
-    add_image(inputs, first, coordinates, data, slides, encoder);
+    add_image(inputs, first, coordinates, data, slides, tissue, encoder);
     return inputs;
   }
   std::string sample = stem(first);

@@ -20,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kThumbnail = 4096;  // pixels of its longer side, in which tissue is looked for: 25 um on a slide of 10 cm
-
 bool looks_like_slide(const std::string& name) {
   static const std::set<std::string> ends{".svs", ".tif",     ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms",
                                           ".vmu", ".svslide", ".jpg",  ".jpeg", ".png",  ".bmp", ".ppm", ".btf"};
@@ -91,8 +89,7 @@ PredictInput read_slide(const std::string& path, const InputFlags& f, double pat
     Coordinates given = read_coordinates(f.coordinates);
     places.names = std::move(given.names), places.xy = std::move(given.xy);
   } else {
-    const Image small = slide->thumbnail(kThumbnail);
-    places = places_on(small, double(s.width) / double(small.width), s.width, s.height, s.mpp, f.tissue, patch_microns, path);
+    places = places_on(*slide, f.tissue, patch_microns);
   }
   if (known) {
     make_room(places, *known);

@@ -5,8 +5,8 @@
 #include <filesystem>
 
 #include "data/embeddings.h"
-#include "data/image.h"
 #include "data/patches.h"
+#include "data/slide/slide.h"
 #include "data/spatial/read.h"
 #include "engine/error.h"
 #include "engine/file.h"
@@ -132,9 +132,10 @@ std::vector<std::string> Dataset::describe() const {
 
 void read_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
   auto open_image = [&] {
-    const ImageReader image(s.source.image);
+    const SlideImage image(s.source.image);
     s.width = image.width(), s.height = image.height();
     warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
+    if (s.mpp == 0 && image.mpp() > 0) s.mpp = image.mpp(), s.mpp_from = image.mpp_from();
   };
   if (!options.image.empty()) s.source.image = options.image;
   if (!s.source.image.empty()) open_image();

@@ -188,6 +188,13 @@ void Hdf5Writer::strings(const std::string& name, const std::vector<int64_t>& sh
   else open_->put(name, data, type, pointers_to(values).data());
 }
 
+void Hdf5Writer::link(const std::string& there, const std::string& name) {
+  const std::lock_guard<std::mutex> hold(fork_lock());
+  errno = 0;
+  const hid_t file = *open_->file;
+  open_->must(H5Lcreate_hard(file, there.c_str(), file, name.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0, name);
+}
+
 void Hdf5Writer::attribute(const std::string& object, const std::string& key, std::string_view text) {
   const std::string whole(text);
   const char* pointer = whole.c_str();

@@ -37,6 +37,9 @@ class Hdf5Writer {
   void strings(const std::string& name, const std::vector<int64_t>& shape, const std::vector<std::string>& values,
                const Hdf5Storage& storage = {}, bool fixed_length = false);
 
+  /// A second name for what is there: the bytes are stored once.
+  void link(const std::string& there, const std::string& name);
+
   /// Of a group or dataset; "/" is the file's root. Text is UTF-8 of variable length; a list may be empty.
   void attribute(const std::string& object, const std::string& key, std::string_view text);
   void attribute(const std::string& object, const std::string& key, double number);

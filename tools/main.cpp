@@ -22,11 +22,12 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "train STFlow on tissue sections and score it on held-out ones", train},
     {"predict", "predict expression for further sections with a trained model", predict},
+    {"eval", "compare predictions with what was measured: scores, intervals, calibration", eval},
     {"launch", "start train or predict in several processes that work together, on one host or several", launch},
     {"embed", "turn patches of tissue into features with an image encoder", embed},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
-    {"inspect", "what a file of weights is", inspect},
+    {"inspect", "what a file is: a slide, weights", inspect},
     {"convert", "write weights of any container as one safetensors file", convert},
     {"bench", "time the operators, a training step and sampling on this machine", bench},
     {"doctor", "what this machine offers, and whether stflow works on it", doctor},

@@ -52,7 +52,7 @@ HestBench read_hest_bench(const std::string& folder) {
   for (int i = 0;; i++) {
     const fs::path train = splits / fmt::format("train_{}.csv", i), test = splits / fmt::format("test_{}.csv", i);
     if (!fs::exists(train) && !fs::exists(test)) break;
-    HestFold fold{read_split(root, train), read_split(root, test)};
+    HestSplit fold{read_split(root, train), read_split(root, test)};
     for (const HestSample& t : fold.test)
       if (std::any_of(fold.train.begin(), fold.train.end(), [&](const HestSample& s) { return s.sample == t.sample; }))
         fail(Exit::data, "{}: slide {} is in {}, too, expected each slide on one side", test.string(), shown(t.sample),

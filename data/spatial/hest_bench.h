@@ -10,12 +10,12 @@ struct HestSample {
   std::string sample, patches, expression;  // patches/ID.h5, adata/ID.h5ad
 };
 
-struct HestFold {
+struct HestSplit {
   std::vector<HestSample> train, test;
 };
 
 struct HestBench {
-  std::vector<HestFold> folds;     // splits/train_0.csv with test_0.csv, and so on
+  std::vector<HestSplit> folds;     // splits/train_0.csv with test_0.csv, and so on
   std::vector<std::string> genes;  // var_50genes.json
 };
 

@@ -103,8 +103,8 @@ int embed(const Args& args) {
             "stflow embed sections/manifest.csv --encoder weights/vit.safetensors -o embeddings/");
   o.argument(
        "input", &f.given,
-       "manifest or folder of sections; HDF5 files with patches (HEST) or a folder of them; tile images or a folder of them; with --coords "
-       "one slide or image")
+       "manifest or folder of sections; HDF5 files with patches (HEST) or a folder of them; tile images or a folder of them; slides or a "
+       "folder of them; with --coords one slide or image")
       .placeholder("INPUT");
   o.section("Data");
   o.flag("coords", &f.coordinates, "where to cut patches from INPUT: CSV with x and y (centres), or TRIDENT's or CLAM's HDF5 file")

@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kMostTile = 4096;  // pixels of a tile image's longer side
+
 std::string stem(const std::string& path) { return fs::path(path).stem().string(); }
 
 bool is_image(const std::string& name) { return name.ends_with(".jpg") || name.ends_with(".jpeg") || name.ends_with(".png"); }
@@ -110,6 +112,17 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   add(inputs, section_job(kept, spec, {}, {}), std::move(h));
 }
 
+/// Whether an image is a slide, over whose tissue a grid is laid, and no tile by itself.
+bool is_whole_slide(const std::string& path) {
+  if (is_hdf5(path) || !fs::is_regular_file(path)) return false;
+  const FileView file(path);
+  const std::string_view format = image_format(file.text());
+  if (format.empty()) return sniff(file.text().substr(0, 512)) == "a TIFF image" || knows_slide(path);
+  if (format == "AnnData") return false;
+  const ImageReader image(path);
+  return std::max(image.width(), image.height()) > kMostTile;
+}
+
 void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {
   constexpr int64_t kPiece = 64;  // patches that are read at once: 10 MB of the usual ones
   const auto file = std::make_shared<const PatchFile>(open_patch_file(path));
@@ -128,12 +141,11 @@ void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& 
 void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector<std::string>& paths, const DataFlags& flags,
                const PatchEncoder& encoder) {
   constexpr size_t kPiece = 16;
-  constexpr int64_t kMostSide = 4096;
   const ImageReader first(paths[0]);
   const int64_t width = first.width(), height = first.height();
-  if (std::max(width, height) > kMostSide)
+  if (std::max(width, height) > kMostTile)
     fail(Exit::data, "{}: {} x {} pixels, expected a tile of at most {} on a side; --coords cuts patches from an image", paths[0], width,
-         height, kMostSide);
+         height, kMostTile);
   EmbeddingHeader h = header_of(sample, encoder);
   for (const std::string& path : paths) h.names.push_back(stem(path));
   check_names(h.names, sample);
@@ -171,18 +183,23 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
   }
   std::string sample = stem(first);
   if (paths.size() == 1 && fs::is_directory(first)) {
-    const std::vector<std::string> patches = files_in(first, is_hdf5), tiles = files_in(first, is_image);
-    const bool sections = is_data_set(first);
-    if (sections || (patches.empty() && tiles.empty())) {
+    const std::vector<std::string> patches = files_in(first, is_hdf5), tiles = files_in(first, is_image), all = slides_in(first);
+    const bool sections = is_data_set(first), whole = !sections && patches.empty() && !all.empty() && is_whole_slide(all[0]);
+    if (sections || (patches.empty() && tiles.empty() && !whole)) {
       add_data_set(inputs, first, data, encoder);  // which says what it looked for
       return inputs;
     }
     sample = fs::path(first).lexically_normal().filename().string();
     if (sample.empty()) sample = fs::path(first).lexically_normal().parent_path().filename().string();
-    inputs.one = patches.empty();
-    paths = patches.empty() ? tiles : patches;
+    inputs.one = patches.empty() && !whole;
+    paths = !patches.empty() ? patches : whole ? all : tiles;
   } else if (paths.size() == 1 && (first.ends_with(".csv") || is_section_file(first))) {
     add_data_set(inputs, first, data, encoder);
+    return inputs;
+  }
+  if (is_whole_slide(paths[0])) {
+    inputs.one = paths.size() == 1 && inputs.one;
+    for (const std::string& path : paths) add_image(inputs, path, "", data, slides, tissue, encoder);
     return inputs;
   }
   const auto is_patches = [](const std::string& path) {

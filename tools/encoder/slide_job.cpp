@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "engine/text.h"
 #include "engine/threads.h"
 
 namespace stflow {

@@ -116,4 +116,10 @@ std::string spatial_text(const JsonOut& json) {
   return text;
 }
 
+void inspect_spatial(const std::string& path, const DataOptions& options) {
+  const JsonOut json = describe_spatial(path, options);
+  if (terminal::settings().json) print_json(json);
+  else terminal::result(spatial_text(json));
+}
+
 }  // namespace stflow

@@ -14,6 +14,7 @@
 #include "tools/commands.h"
 #include "tools/device_flag.h"
 #include "tools/encoder/slide_job.h"
+#include "tools/inspect/sections.h"
 #include "tools/json_out.h"
 #include "tools/memory.h"
 #include "tools/predict/inputs.h"
@@ -176,7 +177,7 @@ int predict_as(Team& team, const PredictFlags& f) {
     return *encoder;
   };
   const bool slides =
-      std::any_of(f.in.paths.begin(), f.in.paths.end(), [](const std::string& p) { return !fs::exists(p) || !holds_sections(p); });
+      std::any_of(f.in.paths.begin(), f.in.paths.end(), [](const std::string& p) { return !fs::exists(p) || !is_spatial(p); });
   const Section* measured = slides && job.known.size() == 1 ? job.known.data() : nullptr;
   if (slides && job.known.size() > 1)
     fail(Exit::data, "{}: {} sections, expected the measured spots of one slide", f.in.known, job.known.size());

@@ -9,6 +9,7 @@
 #include "data/spatial/hest_bench.h"
 #include "engine/error.h"
 #include "engine/text.h"
+#include "tools/terminal.h"
 
 namespace stflow {
 namespace {

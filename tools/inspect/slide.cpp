@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "engine/error.h"
 #include "engine/file.h"
 #include "engine/text.h"
 #include "tools/json_out.h"

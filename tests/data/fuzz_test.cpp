@@ -19,6 +19,10 @@
 #include "data/patch_file.h"
 #include "data/png.h"
 #include "data/slide/slide.h"
+#include "data/spatial/h5ad.h"
+#include "data/spatial/mex.h"
+#include "data/spatial/positions.h"
+#include "data/spatial/tenx.h"
 #include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
@@ -153,6 +157,29 @@ TEST_CASE("fuzz: other images") {
   const Image p = picture(9, 7);
   fuzz("P6\n9 7\n255\n" + std::string(p.rgb.begin(), p.rgb.end()), 60, read);
   fuzz(std::string("GIF89a\1\0\1\0\x80\0\0\x0a\x14\x1e\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;", 35), 60, read);
+}
+
+TEST_CASE("fuzz: h5ad and 10x files, from names to images") {
+  const DataOptions any{.values = Values::any};
+  for (const char* name : {"anndata06.h5ad", "anndata07.h5ad", "anndata012.h5ad"})
+    fuzz(fixture(std::string("spatial/") + name), 12, [&](const std::string& path, const std::string&) {
+      Section s;
+      s.source.sample = "S", s.source.counts = path;
+      std::vector<std::string> warnings;
+      read_h5ad_section(s, any, warnings);
+      if (!s.source.image.empty()) read_h5ad_image(path);
+    });
+  for (const char* name : {"tenx_v3.h5", "tenx_v2.h5"})
+    fuzz(fixture(std::string("spatial/") + name), 12, [](const std::string& path, const std::string&) { read_tenx_h5(path); });
+  fuzz(fixture("spatial/feature_slice.h5"), 12,
+       [](const std::string& path, const std::string&) { read_feature_slice(path, {"s_016um_00002_00005-1"}); });
+}
+
+TEST_CASE("fuzz: text matrices and positions") {
+  fuzz("%%MatrixMarket matrix coordinate integer general\n3 2 3\n1 1 7\n3 1 2\n2 2 1\n", 1000,
+       [](const std::string& path, const std::string& b) { read_mtx(b, path, 3, 2); });
+  fuzz("AAAC-1,1,0,0,100,100.5\nAAAG-1,0,0,2,100,300\n", 1000,
+       [](const std::string& path, const std::string& b) { read_positions(b, path); });
 }
 
 TEST_CASE("fuzz: embeddings") {

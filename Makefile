@@ -1,6 +1,6 @@
 # make            build ./stflow (installs missing system packages when it may, else prints the line to run)
 # make test       build and run every test
-# make asan|tsan  the same tests under sanitizers (TESTS="..." are arguments of the test program)
+# make asan|tsan  the same tests under sanitizers, tsan: those of threads (TESTS="..." are arguments of the test program)
 # make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
 # make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
 # make CUDA=1     with the CUDA back end for GPUs (by itself where there are nvcc and a GPU; CUDA=0: without)
@@ -34,9 +34,9 @@ BUILD := build/$(MODE)
 endif
 
 # Each line `name := words` from here to the kernel rule is read by CMakeLists.txt too: one line, no variables in it.
-library_folders := engine engine/cuda engine/distributed ops model data data/prediction data/spatial data/weights
-tool_folders := tools tools/encoder tools/inspect tools/launch tools/bench
-test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/prediction tests/data/spatial tests/data/weights tests/fuzz tests/tools
+library_folders := engine engine/cuda engine/distributed ops model data data/weights data/prediction data/spatial data/slide data/tissue
+tool_folders := tools tools/encoder tools/launch tools/predict tools/bench tools/inspect
+test_folders := tests tests/engine tests/engine/distributed tests/ops tests/model tests/data tests/data/weights tests/fuzz tests/tools tests/data/prediction tests/data/spatial tests/data/slide tests/data/tissue
 # -fno-tree-slp-vectorize: g++ 12 drops a double->float->double round trip otherwise (tests/engine/compiler_test.cpp).
 # -ffp-contract=off: a multiply-add is fused where the source says so and nowhere else.
 numerics := -fno-tree-slp-vectorize -ffp-contract=off
@@ -55,7 +55,7 @@ nvcc_flags := -std=c++20 -O3 -I. -Werror all-warnings -DFMT_USE_CONSTEXPR=1 -DFM
 cuda_architectures := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
 FLAGS = -std=c++20 -g1 -I. $(HDF5_INCLUDES) -MMD -MP $(numerics) $(warnings) $(hardening) $($(MODE)) $(WERROR) $(CXXFLAGS)
 LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
-LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff -ljpeg -lpng -lz $(LDLIBS)
+LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff $(OPENJPEG_LIBS) -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
@@ -110,7 +110,7 @@ ifdef cuda_home
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $< [nvcc]"
-	@$(NVCC) $(nvcc_flags) $(cuda_architectures) -MMD -MP -c -o $@ $<
+	@$(NVCC) $(nvcc_flags) $(cuda_architectures) -Xptxas -v -MMD -MP -c -o $@ $< > $@.ptxas 2>&1 || { cat $@.ptxas; exit 1; }
 else
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -132,6 +132,14 @@ $(BUILD)/flags: FORCE
 	@echo '$(CXX) $(FLAGS) $(if $(cuda_home),$(NVCC) $(nvcc_flags) $(cuda_architectures))' > $@.new
 	@cmp -s $@.new $@ || cp $@.new $@
 
+# The files that want this header.
+$(BUILD)/data/slide/jpeg2000.o $(BUILD)/tests/data/slide/tiny_tiff.o: private FLAGS += $(OPENJPEG_INCLUDES)
+
+# The tests' own code is half of what a sanitizer's build compiles, and none of what it spends its time in afterwards.
+ifeq ($(MODE),asan)
+$(BUILD)/tests/%.o $(BUILD)/tools/%.o: private FLAGS += -Og
+endif
+
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 
@@ -140,13 +148,22 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(BUILD)/tests/libnccl_stub.so $(if $(f
 	tools/build/run_tests.sh $(BUILD)/tests/all $(TESTS)
 	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)
 
-asan tsan:
+asan:
 	$(MAKE) MODE=$@ test
+
+# What has threads of its own, and no more of the program than that takes: the pool, the store of ranks and the connections to it.
+THREADED := $(wildcard engine/*.cpp engine/cuda/*.cpp engine/distributed/*.cpp) $(addprefix tests/,main.cpp run.cpp ranks.cpp engine/threads_test.cpp engine/distributed/team_test.cpp)
+$(BUILD)/tests/threaded: $(THREADED:%.cpp=$(BUILD)/%.o) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard engine/cuda/*.cu))
+	@echo "  $@"
+	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+tsan:
+	$(MAKE) MODE=$@ build/$@/tests/threaded
+	TSAN_OPTIONS=suppressions=tests/tsan.txt tools/build/run_tests.sh build/$@/tests/threaded $(TESTS)
 
 # libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors zip pickle json
-FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+FUZZ_TARGETS := safetensors zip pickle json geojson tiff
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp data/slide/tiff_directory.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
 fuzz_flags := -std=c++20 -g1 -O1 -I. -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test
@@ -166,7 +183,8 @@ bench: stflow
 	./stflow bench
 
 ptxas:
-	tools/build/ptxas.sh $(NVCC) $(nvcc_flags) -- $(CUDA_SOURCES)
+	$(MAKE) CUDA=1 $(CUDA_SOURCES:%.cu=build/cuda/%.cu.o)
+	tools/build/ptxas.sh $(CUDA_SOURCES:%.cu=build/cuda/%.cu.o.ptxas)
 
 bundle:
 	$(MAKE) CUDA=1 build/cuda/stflow build/cuda/tests/all

@@ -6,7 +6,6 @@
 
 #include "data/answer.h"
 #include "data/hdf5_file.h"
-#include "data/table.h"
 #include "engine/file.h"
 #include "engine/text.h"
 
@@ -22,10 +21,8 @@ int first_of(const Table& table, std::initializer_list<const char*> names) {
 Coordinates read_table(std::string_view bytes, const std::string& path) {
   const bool tabs = path.ends_with(".tsv") || path.ends_with(".tsv.gz");
   Table table(bytes, path, tabs ? '\t' : ',');
-  const int x = first_of(table, {"x", "xaxis", "pixel_x", "pxl_col_in_fullres"}),
-            y = first_of(table, {"y", "yaxis", "pixel_y", "pxl_row_in_fullres"});
-  const int name = first_of(table, {"barcode", "barcodes", ""}), radius = table.find("r");
-  if (x < 0 || y < 0) fail(Exit::data, "{}: line 1: no column '{}', expected x and y", path, x < 0 ? "x" : "y");
+  const auto [name, x, y] = place_columns(table);
+  const int radius = table.find("r");
   Coordinates c;
   while (table.next()) {
     for (const int column : {x, y}) {
@@ -78,6 +75,13 @@ Coordinates read_corners(const std::string& path) {
 }
 
 }  // namespace
+
+PlaceColumns place_columns(const Table& table) {
+  const int x = first_of(table, {"x", "xaxis", "pixel_x", "pxl_col_in_fullres"}),
+            y = first_of(table, {"y", "yaxis", "pixel_y", "pxl_row_in_fullres"});
+  if (x < 0 || y < 0) fail(Exit::data, "{}: line 1: no column '{}', expected x and y", table.name(), x < 0 ? "x" : "y");
+  return {first_of(table, {"barcode", "barcodes", ""}), x, y};
+}
 
 Coordinates read_coordinates(const std::string& path) {
   const FileView file(path);

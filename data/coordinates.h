@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/table.h"
+
 namespace stflow {
 
 struct Coordinates {
@@ -19,6 +21,13 @@ struct Coordinates {
 /// 2), upper left corners, with the attributes patch_size and patch_size_level0 (TRIDENT), or patch_size and downsample (CLAM); it is read
 /// in a child process. Throws Exit::missing or Exit::data.
 Coordinates read_coordinates(const std::string& path);
+
+/// The columns of a table that hold a spot's name and place; -1: it has none of that name. Throws Exit::data if
+/// there is no place.
+struct PlaceColumns {
+  int name, x, y;
+};
+PlaceColumns place_columns(const Table& table);
 
 /// "<x>x<y>" for each point (N, 2); "0", "1"... for `count` points without coordinates.
 std::vector<std::string> names_from(std::span<const double> xy, int64_t count);

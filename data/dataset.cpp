@@ -5,9 +5,8 @@
 #include <filesystem>
 
 #include "data/embeddings.h"
-#include "data/image.h"
-#include "data/manifest.h"
 #include "data/patches.h"
+#include "data/slide/slide.h"
 #include "data/spatial/read.h"
 #include "engine/error.h"
 #include "engine/file.h"
@@ -108,22 +107,6 @@ void check_counts(Section& s, const DataOptions& options, std::vector<std::strin
   if (s.size() == 1) warnings.push_back(fmt::format("{}: one spot: it has no neighbours", s.sample()));
 }
 
-void read_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
-  auto open_image = [&] {
-    const ImageReader image(s.source.image);
-    s.width = image.width(), s.height = image.height();
-    warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
-  };
-  if (!options.image.empty()) s.source.image = options.image;
-  if (!s.source.image.empty()) open_image();
-  read_tables(s, options, warnings);
-  if (s.width == 0 && !s.source.image.empty()) open_image();
-  check_counts(s, options, warnings);
-  check_coordinates(s, warnings);
-  if (!options.embeddings.empty()) s.source.embeddings = (fs::path(options.embeddings) / (s.sample() + ".h5")).string();
-  if (!s.source.embeddings.empty()) read_embeddings(s, options, warnings);
-}
-
 }  // namespace
 
 std::vector<const Section*> Dataset::of(Split wanted) const {
@@ -147,13 +130,33 @@ std::vector<std::string> Dataset::describe() const {
   return lines;
 }
 
+void read_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
+  auto open_image = [&] {
+    const SlideImage image(s.source.image);
+    s.width = image.width(), s.height = image.height();
+    warnings.insert(warnings.end(), image.warnings().begin(), image.warnings().end());
+    if (s.mpp == 0 && image.mpp() > 0) s.mpp = image.mpp(), s.mpp_from = image.mpp_from();
+  };
+  if (!options.image.empty()) s.source.image = options.image;
+  if (!s.source.image.empty()) open_image();
+  read_tables(s, options, warnings);
+  if (s.width == 0 && !s.source.image.empty()) open_image();
+  check_counts(s, options, warnings);
+  check_coordinates(s, warnings);
+  if (!options.embeddings.empty()) s.source.embeddings = (fs::path(options.embeddings) / (s.sample() + ".h5")).string();
+  if (!s.source.embeddings.empty()) read_embeddings(s, options, warnings);
+}
+
+Layout layout_of(const std::string& path) {
+  if (!fs::is_regular_file(path)) return recognise(path);
+  if (is_section_file(path)) return section_file(path);
+  return {"manifest", read_manifest(path), {}};
+}
+
 Dataset open_dataset(const std::string& path, const DataOptions& options) {
   Dataset d;
   d.path = path;
-  Layout layout;
-  if (!fs::is_regular_file(path)) layout = recognise(path);
-  else if (is_section_file(path)) layout = section_file(path);
-  else layout = {"manifest", read_manifest(path), {}};
+  Layout layout = layout_of(path);
   d.layout = layout.name, d.warnings = layout.warnings;
   for (auto& source : layout.sources) {
     Section s;

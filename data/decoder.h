@@ -14,6 +14,7 @@ struct ImageReader::Decoder {
   FileView file;
   int64_t width = 0, height = 0, row = 0;  // row: the next one to decode
   std::vector<std::string> warnings;
+  double mpp_x = 0, mpp_y = 0;  // microns per pixel by the file's density
 
   explicit Decoder(FileView f) : file(std::move(f)) {}
   Decoder(const Decoder&) = delete;
@@ -36,5 +37,7 @@ struct ImageReader::Decoder {
 std::unique_ptr<ImageReader::Decoder> open_jpeg(FileView file);
 std::unique_ptr<ImageReader::Decoder> open_png(FileView file);
 std::unique_ptr<ImageReader::Decoder> open_h5ad_image(FileView file);
+/// BMP, GIF, PNM, TGA.
+std::unique_ptr<ImageReader::Decoder> open_stb(FileView file, std::string_view format);
 
 }  // namespace stflow

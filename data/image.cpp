@@ -6,13 +6,30 @@
 
 namespace stflow {
 
+std::string_view image_format(std::string_view bytes) {
+  using namespace std::string_view_literals;
+  if (bytes.starts_with("\xff\xd8\xff"sv)) return "JPEG"sv;
+  if (bytes.starts_with("\x89PNG\r\n\x1a\n"sv)) return "PNG"sv;
+  if (bytes.starts_with("BM"sv) && bytes.size() > 26 && bytes.substr(6, 4) == "\0\0\0\0"sv) return "BMP"sv;
+  if (bytes.starts_with("GIF87a"sv) || bytes.starts_with("GIF89a"sv)) return "GIF"sv;
+  if (bytes.size() > 3 && (bytes.starts_with("P5"sv) || bytes.starts_with("P6"sv)) && " \t\r\n#"sv.find(bytes[2]) != bytes.npos)
+    return "PNM"sv;
+  if (bytes.starts_with("\x89HDF\r\n\x1a\n"sv)) return "AnnData"sv;
+  if (bytes.ends_with("TRUEVISION-XFILE.\0"sv)) return "TGA"sv;
+  return {};
+}
+
 ImageReader::ImageReader(const std::string& path) {
   FileView file(path);
-  std::string_view what = sniff(file.text().substr(0, 512));
-  if (what == "a JPEG image") decoder_ = open_jpeg(std::move(file));
-  else if (what == "a PNG image") decoder_ = open_png(std::move(file));
-  else if (what == "an HDF5 file") decoder_ = open_h5ad_image(std::move(file));
-  else fail(Exit::data, "{}: is {}, expected a JPEG or PNG image", path, what.empty() ? "of an unknown format" : what);
+  const std::string_view format = image_format(file.text());
+  if (format == "JPEG") decoder_ = open_jpeg(std::move(file));
+  else if (format == "PNG") decoder_ = open_png(std::move(file));
+  else if (format == "AnnData") decoder_ = open_h5ad_image(std::move(file));
+  else if (!format.empty()) decoder_ = open_stb(std::move(file), format);
+  else {
+    const std::string_view what = sniff(file.text().substr(0, 512));
+    fail(Exit::data, "{}: is {}, expected a JPEG or PNG image", path, what.empty() ? "of an unknown format" : what);
+  }
 }
 
 ImageReader::ImageReader(ImageReader&&) noexcept = default;
@@ -21,6 +38,8 @@ ImageReader::~ImageReader() = default;
 int64_t ImageReader::width() const { return decoder_->width; }
 int64_t ImageReader::height() const { return decoder_->height; }
 const std::vector<std::string>& ImageReader::warnings() const { return decoder_->warnings; }
+
+std::pair<double, double> ImageReader::density() const { return {decoder_->mpp_x, decoder_->mpp_y}; }
 
 void ImageReader::next_row(uint8_t* rgb) {
   check(decoder_->row < decoder_->height, "row {} read of an image of {}", decoder_->row, decoder_->height);

@@ -65,7 +65,8 @@ struct Jpeg final : ImageReader::Decoder {
   jpeg_decompress_struct jpeg{};
   Errors errors;
   jpeg_progress_mgr progress{};
-  bool started = false;
+  bool started = false, cmyk = false;
+  std::vector<uint8_t> inks;  // a row of CMYK
 
   explicit Jpeg(FileView f) : Decoder(std::move(f)) {
     jpeg.err = jpeg_std_error(&errors.base);
@@ -87,8 +88,6 @@ struct Jpeg final : ImageReader::Decoder {
   /// The checks that may throw, away from the frame that setjmp returns to.
   void read_header() {
     try {
-      if (jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK)
-        fail(Exit::data, "{}: header: CMYK colours, expected RGB or grey", file.path());
       check_size(jpeg.progressive_mode != 0);
       for (auto* m = jpeg.marker_list; m; m = m->next)
         if (int o = orientation(m->data, m->data_length); o != 1)
@@ -97,7 +96,11 @@ struct Jpeg final : ImageReader::Decoder {
       jpeg_destroy_decompress(&jpeg);  // no destructor runs after a throwing constructor
       throw;
     }
-    jpeg.out_color_space = JCS_RGB;
+    cmyk = jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK;
+    jpeg.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+    if (cmyk) inks.resize(size_t(width) * 4);
+    const double unit = !jpeg.saw_JFIF_marker ? 0 : jpeg.density_unit == 1 ? 25400 : jpeg.density_unit == 2 ? 10000 : 0;
+    if (unit > 0 && jpeg.X_density > 0 && jpeg.Y_density > 0) mpp_x = unit / jpeg.X_density, mpp_y = unit / jpeg.Y_density;
   }
 
   [[noreturn]] void refuse() {
@@ -108,13 +111,23 @@ struct Jpeg final : ImageReader::Decoder {
   }
 
   void next_row(uint8_t* rgb) override {
-    JSAMPROW rows[1] = {rgb};
+    JSAMPROW rows[1] = {cmyk ? inks.data() : rgb};
     if (setjmp(errors.jump)) refuse();
     if (!started) jpeg_start_decompress(&jpeg);
     started = true;
     jpeg_read_scanlines(&jpeg, rows, 1);
     if (row + 1 == height) jpeg_finish_decompress(&jpeg);
     if (errors.damaged) refuse();
+    if (cmyk) mix(rgb);
+  }
+  /// Pillow's conversion. Adobe's programs, whose marker says so, store the inks inverted.
+  void mix(uint8_t* rgb) const {
+    const auto product = [](int a, int b) { return ((a * b + 128) + ((a * b + 128) >> 8)) >> 8; };
+    const auto ink = [&](size_t i) { return jpeg.saw_Adobe_marker ? 255 - inks[i] : int(inks[i]); };
+    for (size_t x = 0; x < size_t(width); x++) {
+      const int paper = 255 - ink(4 * x + 3);
+      for (size_t c = 0; c < 3; c++) rgb[3 * x + c] = uint8_t(paper - product(ink(4 * x + c), paper));
+    }
   }
 };
 

@@ -97,11 +97,12 @@ void find_mpp(Section& s, const SpotTable& spots, const DataOptions& options) {
 
 }  // namespace
 
-Counts read_counts(std::string_view bytes, const std::string& name, const DataOptions& options) {
-  Table table(bytes, name, '\t');
+Counts read_counts(std::string_view bytes, const std::string& name, const DataOptions& options, char separator) {
+  Table table(bytes, name, separator);
   Counts c;
   if (table.header().size() < 2)
-    fail(Exit::data, "{}: line 1: {} column, expected spot ids and genes separated by tabs", name, table.header().size());
+    fail(Exit::data, "{}: line 1: {} column, expected spot ids and genes separated by {}", name, table.header().size(),
+         separator == '\t' ? "tabs" : "commas");
   std::vector<int64_t> to = gene_columns(table, name, options.duplicate_genes, c.genes);
   std::unordered_map<std::string, int64_t> lines;
   std::vector<float> row(c.genes.size());

@@ -16,9 +16,9 @@ struct Counts {
   SparseRows values;
 };
 
-/// Reads a counts table (tsv, plain or gzip). Throws Exit::data for a duplicate spot or gene, and for a cell that is no count
+/// Reads a counts table (tsv or csv, plain or gzip). Throws Exit::data for a duplicate spot or gene, and for a cell that is no count
 /// (a whole number from 0; "nan" and "inf" pass only where `options` drops them, as NaN).
-Counts read_counts(std::string_view bytes, const std::string& name, const DataOptions& options);
+Counts read_counts(std::string_view bytes, const std::string& name, const DataOptions& options, char separator = '\t');
 
 /// A spot table: columns x, y (whole numbers), pixel_x, pixel_y and optionally new_x, new_y, selected.
 struct SpotTable {

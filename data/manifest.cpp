@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "data/spatial/layouts.h"
+#include "data/spatial/tenx.h"
 #include "data/table.h"
 #include "engine/file.h"
 #include "engine/nearest.h"
@@ -60,6 +62,31 @@ std::string her2st_image(const fs::path& root, const std::string& sample) {
   return "";
 }
 
+/// The file that a cell names.
+std::string file_in(const Table& table, size_t column, const std::string& manifest, bool folders = false) {
+  if (table.cell(column).empty()) table.refuse(column, "empty, expected a path");
+  std::string full = (fs::path(folder_of(manifest)) / std::string(table.cell(column))).lexically_normal().string();
+  if (!fs::is_regular_file(full) && !(folders && fs::is_directory(full)))
+    fail(Exit::missing, "{}: No such file, expected the '{}' of line {} of {}", full, table.header()[column], table.line(), manifest);
+  return full;
+}
+
+/// Image, counts and spots; an .h5ad file and a folder of Space Ranger need no more than their own path.
+void read_files(const Table& table, Source& s, const std::string& manifest) {
+  const size_t image = table.column("image"), counts = table.column("counts"), spots = table.column("spots");
+  if (!table.cell(image).empty()) s.image = file_in(table, image, manifest);
+  s.counts = file_in(table, counts, manifest, true);
+  const bool h5ad = is_section_file(s.counts);
+  std::vector<std::string> choices;
+  Source outs;
+  const bool tenx = fs::is_directory(s.counts) && find_tenx(s.counts, outs, choices);
+  if (!choices.empty()) table.refuse(counts, choices[0]);
+  if (tenx) s.counts = outs.counts, s.spots = outs.spots;
+  else if (h5ad) s.spots = s.counts;
+  if (s.spots.empty() || !table.cell(spots).empty()) s.spots = file_in(table, spots, manifest);
+  if (!tenx && !h5ad && !s.counts.ends_with(".h5") && s.image.empty()) s.image = file_in(table, image, manifest);
+}
+
 }  // namespace
 
 std::vector<Source> read_manifest(const std::string& path) {
@@ -71,16 +98,9 @@ std::vector<Source> read_manifest(const std::string& path) {
       table.refuse(i, fmt::format("unknown column, expected one of {}; the nearest is {}", listed(kColumns), nearest(name, kColumns)));
     if (size_t(table.find(name)) != i) table.refuse(i, "column a second time, expected each once");
   }
-  const size_t sample = table.column("sample"), image = table.column("image"), counts = table.column("counts"),
-               spots = table.column("spots");
+  const size_t sample = table.column("sample");
+  for (const char* needed : {"image", "counts", "spots"}) static_cast<void>(table.column(needed));
   const int mpp = table.find("mpp"), patient = table.find("patient"), split = table.find("split"), embeddings = table.find("embeddings");
-  auto file_in = [&](size_t column) {
-    if (table.cell(column).empty()) table.refuse(column, "empty, expected a path");
-    std::string full = (fs::path(folder_of(path)) / std::string(table.cell(column))).lexically_normal().string();
-    if (!fs::is_regular_file(full))
-      fail(Exit::missing, "{}: No such file, expected the '{}' of line {} of {}", full, table.header()[column], table.line(), path);
-    return full;
-  };
   std::vector<Source> sources;
   while (table.next()) {
     Source s;
@@ -88,8 +108,8 @@ std::vector<Source> read_manifest(const std::string& path) {
     if (!is_file_name(s.sample)) table.refuse(sample, shown(s.sample) + ", expected a name that can be part of a file name");
     for (const auto& o : sources)
       if (o.sample == s.sample) table.refuse(sample, shown(s.sample) + " a second time, expected each sample once");
-    s.image = file_in(image), s.counts = file_in(counts), s.spots = file_in(spots);
-    if (embeddings >= 0 && !table.cell(size_t(embeddings)).empty()) s.embeddings = file_in(size_t(embeddings));
+    read_files(table, s, path);
+    if (embeddings >= 0 && !table.cell(size_t(embeddings)).empty()) s.embeddings = file_in(table, size_t(embeddings), path);
     if (patient >= 0) s.patient = std::string(table.cell(size_t(patient)));
     if (mpp >= 0 && !table.cell(size_t(mpp)).empty()) {
       s.mpp = table.number(size_t(mpp));
@@ -120,8 +140,10 @@ Layout section_file(const std::string& path) {
 bool is_data_set(const std::string& folder) {
   const fs::path root(folder);
   const auto names = entries(root);
+  Layout spatial;
   return fs::exists(root / "manifest.csv") || fs::exists(root / "ST-spotfiles") ||
-         std::any_of(names.begin(), names.end(), [](const std::string& n) { return middle(n, "alignment_table_", ".tsv").has_value(); });
+         std::any_of(names.begin(), names.end(), [](const std::string& n) { return middle(n, "alignment_table_", ".tsv").has_value(); }) ||
+         find_spatial(folder, spatial);
 }
 
 Layout recognise(const std::string& folder) {
@@ -145,10 +167,14 @@ Layout recognise(const std::string& folder) {
         add(layout,
             {*s, first_of(root, *s, {".jpg", ".jpeg", ".png"}), first_of(root, *s, {".tsv.gz", ".tsv"}), (root / name).string(), "", ""});
   }
+  if (layout.sources.empty() && layout.warnings.empty()) find_spatial(folder, layout);
   if (layout.sources.empty())
-    fail(Exit::data,
-         "{}: {}, expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg", folder,
-         layout.warnings.empty() ? "no data set recognised" : fmt::format("no section has all its files ({})", listed(layout.warnings, 3)));
+    fail(
+        Exit::data,
+        "{}: {}, expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg, or Space "
+        "Ranger's outs, HEST's st/ or adata/, STImage's coord/, or .h5ad files",
+        folder,
+        layout.warnings.empty() ? "no data set recognised" : fmt::format("no section has all its files ({})", listed(layout.warnings, 3)));
   return layout;
 }
 

@@ -8,7 +8,8 @@
 namespace stflow {
 
 /// Reads a manifest: CSV with the columns sample, image, counts, spots and optionally mpp, patient, split (train, val or test),
-/// embeddings (an HDF5 file). Relative paths are relative to the manifest. Throws Exit::data with line and column; Exit::missing,
+/// embeddings (an HDF5 file). Counts may be an .h5ad file or a folder of Space Ranger, which have the spots, and an image that serves where
+/// none is named. Relative paths are relative to the manifest. Throws Exit::data with line and column; Exit::missing,
 /// with the manifest's line, for a file that does not exist.
 std::vector<Source> read_manifest(const std::string& path);
 
@@ -23,6 +24,7 @@ struct Layout {
 ///   manifest.csv
 ///   her2st:           ST-cnts/<S>.tsv[.gz], ST-spotfiles/<S>_selection.tsv, ST-imgs/*/<S>/*.{jpg,jpeg,png}
 ///   alignment tables: <S>.tsv[.gz], alignment_table_<S>.tsv, <S>.{jpg,jpeg,png}
+///   the folders of data/spatial/layouts.h
 /// Throws Exit::missing if the folder does not exist, Exit::data naming what was looked for if it is none of these.
 Layout recognise(const std::string& folder);
 /// Whether this file is a section by itself: an .h5ad file.

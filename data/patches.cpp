@@ -2,89 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "data/image.h"
+#include "data/square.h"
 #include "engine/error.h"
 
 namespace stflow {
 namespace {
 
-/// Linear resampling of `side` samples to `size`: out[o] = sum of weight * in[first + k].
-struct Filter {
-  struct Taps {
-    int64_t first;
-    std::vector<float> weight;
-  };
-  std::vector<Taps> taps;  // by output sample
-
-  Filter(int64_t side, int size) {
-    double scale = double(side) / size, support = std::max(scale, 1.0);
-    for (int o = 0; o < size; o++) {
-      double centre = (o + 0.5) * scale;
-      auto first = std::max<int64_t>(0, int64_t(std::floor(centre - support + 0.5)));
-      auto end = std::min<int64_t>(side, int64_t(std::floor(centre + support + 0.5)));
-      std::vector<double> w;
-      for (int64_t i = first; i < end; i++) w.push_back(std::max(0.0, 1 - std::fabs(double(i) + 0.5 - centre) / support));
-      double total = std::accumulate(w.begin(), w.end(), 0.0);
-      Taps t{first, {}};
-      for (double x : w) t.weight.push_back(float(x / total));
-      taps.push_back(std::move(t));
-    }
-  }
-};
-
 /// A patch whose rows are coming in.
 struct Open {
   int64_t index, left, top;
   std::vector<float> sums;  // (size, size, 3)
-};
-
-class Cutter {
- public:
-  Cutter(int64_t side, int size, int64_t width)
-      : side_(side), size_(size), width_(width), filter_(side, size), line_(size_t(size) * 3), bytes_(size_t(size) * size_t(size) * 3) {}
-
-  /// Adds the image row (null: outside, white) at height y to the patch.
-  void add(Open& p, const uint8_t* row, int64_t y) {
-    for (int o = 0; o < size_; o++) {
-      const auto& t = filter_.taps[size_t(o)];
-      float r = 0, g = 0, b = 0;
-      for (size_t k = 0; k < t.weight.size(); k++) {
-        int64_t x = p.left + t.first + int64_t(k);
-        float w = t.weight[k];
-        if (row && x >= 0 && x < width_) {
-          const uint8_t* q = row + 3 * x;
-          r += w * float(q[0]), g += w * float(q[1]), b += w * float(q[2]);
-        } else {
-          r += w * 255, g += w * 255, b += w * 255;
-        }
-      }
-      const size_t at = 3 * size_t(o);
-      line_[at] = r, line_[at + 1] = g, line_[at + 2] = b;
-    }
-    const int64_t j = y - p.top;
-    for (int o = 0; o < size_; o++) {
-      const auto& t = filter_.taps[size_t(o)];
-      if (j < t.first || j >= t.first + int64_t(t.weight.size())) continue;
-      float w = t.weight[size_t(j - t.first)];
-      float* out = p.sums.data() + size_t(o) * line_.size();
-      for (size_t i = 0; i < line_.size(); i++) out[i] += w * line_[i];
-    }
-  }
-  const uint8_t* finish(const Open& p) {
-    for (size_t i = 0; i < bytes_.size(); i++) bytes_[i] = uint8_t(std::clamp(p.sums[i] + 0.5f, 0.0f, 255.0f));
-    return bytes_.data();
-  }
-
- private:
-  int64_t side_;
-  int size_;
-  int64_t width_;
-  Filter filter_;
-  std::vector<float> line_;
-  std::vector<uint8_t> bytes_;
 };
 
 }  // namespace
@@ -96,17 +26,25 @@ int64_t patch_side(const Section& s, const PatchSpec& spec) {
   return std::max<int64_t>(1, std::llround(spec.microns / s.mpp));
 }
 
+std::pair<int64_t, int64_t> patch_corner(double x, double y, int64_t side) {
+  const double left = std::round(x - double(side) / 2), top = std::round(y - double(side) / 2);
+  check(std::fabs(left) < 1e15 && std::fabs(top) < 1e15, "a patch at {}, {}", left, top);
+  return {int64_t(left), int64_t(top)};
+}
+
 void cut_patches(const std::string& image, std::span<const double> xy, int64_t side, int size,
                  const std::function<void(int64_t, const uint8_t*)>& sink) {
   ImageReader reader(image);
   const int64_t width = reader.width(), height = reader.height();
-  Cutter cutter(side, size, width);
+  const SquareFilter filter(double(side), size);
+  const size_t values = size_t(size) * size_t(size) * 3;
+  std::vector<float> line(size_t(size) * 3);
+  std::vector<uint8_t> bytes(values);
   std::vector<Open> waiting, open;
   for (size_t i = 0; i < xy.size() / 2; i++) {
-    double left = std::round(xy[2 * i] - double(side) / 2), top = std::round(xy[2 * i + 1] - double(side) / 2);
-    check(std::fabs(left) < 1e15 && std::fabs(top) < 1e15, "patch {} at {}, {}", i, left, top);
+    const auto [left, top] = patch_corner(xy[2 * i], xy[2 * i + 1], side);
     // A patch wholly above or below the image is white wherever it lies: brought near, so that rows are walked once.
-    waiting.push_back({int64_t(i), int64_t(left), int64_t(std::clamp(top, double(-side), double(height))), {}});
+    waiting.push_back({int64_t(i), left, std::clamp(top, -side, height), {}});
   }
   std::stable_sort(waiting.begin(), waiting.end(), [](const Open& a, const Open& b) { return a.top < b.top; });
 
@@ -117,11 +55,12 @@ void cut_patches(const std::string& image, std::span<const double> xy, int64_t s
     if (inside) reader.next_row(row.data());
     for (; next < waiting.size() && waiting[next].top == y; next++) {
       open.push_back(std::move(waiting[next]));
-      open.back().sums.assign(size_t(size) * size_t(size) * 3, 0);
+      open.back().sums.assign(values, 0);
     }
-    for (auto& p : open) cutter.add(p, inside ? row.data() : nullptr, y);
+    for (Open& p : open) filter.add(inside ? row.data() : nullptr, p.left, width, y - p.top, p.sums.data(), line.data());
     while (!open.empty() && open.front().top + side == y + 1) {  // they opened in this order
-      sink(open.front().index, cutter.finish(open.front()));
+      filter.finish(open.front().sums.data(), bytes.data());
+      sink(open.front().index, bytes.data());
       open.erase(open.begin());
     }
   }

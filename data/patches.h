@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/section.h"
@@ -19,6 +20,9 @@ struct PatchSpec {
 /// Side of the patch in whole pixels of the section's image: microns / mpp, rounded, at least 1.
 /// Throws Exit::data if the section's microns per pixel are not known.
 int64_t patch_side(const Section& section, const PatchSpec& spec);
+
+/// The upper left pixel (column, row) of the square of `side` pixels around a point.
+std::pair<int64_t, int64_t> patch_corner(double x, double y, int64_t side);
 
 /// Cuts the square of `side` pixels around each of the points xy (N, 2; column, row), resamples it to size x size (triangle filter
 /// as wide as the reduction asks for, so nothing aliases; the square alone is read) and calls sink(i, rgb) once per point with

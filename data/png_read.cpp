@@ -58,6 +58,8 @@ struct Png final : ImageReader::Decoder {
       png_destroy_read_struct(&png, &info, nullptr);  // no destructor runs after a throwing constructor
       throw;
     }
+    const double x = png_get_x_pixels_per_meter(png, info), y = png_get_y_pixels_per_meter(png, info);
+    if (x > 0 && y > 0) mpp_x = 1e6 / x, mpp_y = 1e6 / y;
     png_set_expand(png);
     png_set_scale_16(png);
     png_set_gray_to_rgb(png);

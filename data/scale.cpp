@@ -11,7 +11,7 @@ namespace stflow {
 void settle_mpp(Section& s, const DataOptions& options, std::vector<Scale> found, const std::string& where) {
   std::vector<Scale> all;
   if (options.mpp > 0) all.push_back({options.mpp, "--mpp"});
-  if (s.source.mpp > 0) all.push_back({s.source.mpp, "the manifest"});
+  if (s.source.mpp > 0) all.push_back({s.source.mpp, s.source.mpp_from});
   for (Scale& scale : found) all.push_back(std::move(scale));
   if (all.empty()) return;
   const Scale& best = all.front();

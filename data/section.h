@@ -17,6 +17,8 @@ struct Source {
   std::string sample, image, counts, spots, embeddings, patient;
   double mpp = 0;  // microns per pixel of the image; 0: not stated
   Split split = Split::none;
+  std::string mpp_from = "the manifest";  // what states mpp
+  std::string patches{};                  // an HDF5 file with the spots' patches cut already; "" for none
 };
 
 /// What made features: "kind" (encoder or precomputed), the encoder's weights and settings. Two that are equal have the same features.

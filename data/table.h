@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/lines.h"
@@ -16,6 +17,9 @@ class Table {
  public:
   /// Reads the header at once.
   Table(std::string_view bytes, const std::string& name, char separator);
+  /// Of a file without a header: these are the columns' names.
+  Table(std::string_view bytes, const std::string& name, char separator, std::vector<std::string> header)
+      : lines_(bytes, name), separator_(separator), header_(std::move(header)) {}
 
   [[nodiscard]] const std::vector<std::string>& header() const { return header_; }
   /// The column of that name, or -1.
@@ -26,6 +30,7 @@ class Table {
   /// Reads the next row; false at the end.
   bool next();
   [[nodiscard]] std::string_view cell(size_t column) const { return cells_[column]; }
+  [[nodiscard]] const std::string& name() const { return lines_.name(); }
   [[nodiscard]] int64_t line() const { return lines_.number(); }
   /// The cell as a number ("nan" and "inf" are numbers); throws Exit::data if it is none.
   [[nodiscard]] double number(size_t column) const;

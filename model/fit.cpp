@@ -133,13 +133,14 @@ void Fit::judge_fold() {
 // The share of the denoiser, in tenths, with the highest mean over folds of the mean Pearson correlation over genes.
 void Fit::choose_blend() {
   const auto g = int64_t(genes_.size());
+  const auto scores = [&](const FoldResult& r, double w) {
+    std::vector<float> mixed = r.denoiser;
+    for (size_t i = 0; i < r.expert.size(); i++) mixed[i] = float(w * double(r.denoiser[i]) + (1 - w) * double(r.expert[i]));
+    return stflow::score(matrix(mixed, g), matrix(r.truth, g));
+  };
   auto score = [&](double w) {
     double total = 0;
-    for (const FoldResult& r : results_) {
-      std::vector<float> mixed = r.denoiser;
-      for (size_t i = 0; i < r.expert.size(); i++) mixed[i] = float(w * double(r.denoiser[i]) + (1 - w) * double(r.expert[i]));
-      total += stflow::score(matrix(mixed, g), matrix(r.truth, g)).mean_pearson;
-    }
+    for (const FoldResult& r : results_) total += scores(r, w).mean_pearson;
     return total / double(results_.size());
   };
   if (results_.empty()) {
@@ -152,6 +153,9 @@ void Fit::choose_blend() {
       const double s = score(tenth / 10.0);
       if (s > selection_.pearson) selection_.pearson = s, selection_.blend = tenth / 10.0;
     }
+    std::vector<Scores> of;
+    for (const FoldResult& r : results_) of.push_back(scores(r, selection_.blend));
+    now_->model.validation = mean_by_gene(of);
   }
   now_->model.blend = selection_.blend;
 }
@@ -172,6 +176,7 @@ size_t Fit::arena_bytes() const { return now_->trainer->arena_bytes(); }
 
 Predictor Fit::take() {
   check(stage_ == stages(), "fit: taken at stage {} of {}", stage_, stages());
+  now_->model.novelty = Novelty::fit(stages_.back().train, now_->model.pipeline.scale, config_.seed);
   return std::move(now_->model);
 }
 

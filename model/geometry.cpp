@@ -26,6 +26,32 @@ void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryCon
   average_frames(on, xy, graph_, config.frames, unit_, type, frames_);
 }
 
+WholeGeometry::WholeGeometry(const Tensor& at, const Tensor& rank, const GeometryConfig& config) : coords(at) {
+  build_knn(coords, rank, config.neighbors, graph);
+  unit = config.scale_free ? median_neighbour_distance(graph) : 1;
+  frames = config.frames == FrameMode::exact && degenerate_spots(coords, graph) > 0 ? 8 : 4;
+}
+
+void Geometry::build(const WholeGeometry& whole, const Tile& tile, const GeometryConfig& config, DType type) {
+  unit_ = whole.unit;
+  places_.resize(size_t(2 * tile.size()));
+  for (size_t i = 0; i < tile.spots.size(); i++)
+    for (size_t axis = 0; axis < 2; axis++) places_[2 * i + axis] = whole.coords.as<double>()[2 * size_t(tile.spots[i]) + axis];
+  Tensor xy{places_.data(), {tile.size(), 2}, DType::f64};
+  if (context_.device == Device::cpu) {
+    cut_graph(whole.graph, tile, local_, graph_);
+    return average_frames(xy, graph_, config.frames, unit_, type, frames_, whole.frames);
+  }
+  const Cuda on{context_.stream};
+  Graph here;
+  cut_graph(whole.graph, tile, local_, here);
+  graph_ = here.to(Device::cuda);
+  input_.reserve(xy.bytes());
+  copy(Device::cuda, input_.data(), Device::cpu, xy.data, xy.bytes(), on.stream);
+  xy.data = input_.data();
+  average_frames(on, xy, graph_, config.frames, unit_, type, frames_, whole.frames);
+}
+
 std::vector<int32_t> canonical_rank(const std::vector<std::string>& barcodes) {
   std::vector<int32_t> order(barcodes.size()), rank(barcodes.size());
   std::iota(order.begin(), order.end(), 0);

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "model/tiles.h"
 #include "ops/frames.h"
 #include "ops/graph.h"
 
@@ -15,6 +16,17 @@ struct GeometryConfig {
   bool scale_free = true;  // lengths in units of the slide's median nearest-neighbour distance; false: as given (raw pixels)
 };
 
+/// What the tiles of a slide have in common, in the host's memory.
+struct WholeGeometry {
+  Tensor coords;  // (n, 2) f64; must stay
+  Graph graph;
+  double unit = 1;
+  int frames = 4;  // of an edge
+
+  /// As Geometry::build().
+  WholeGeometry(const Tensor& coords, const Tensor& rank, const GeometryConfig& config);
+};
+
 /// Memory is reused from slide to slide.
 class Geometry {
  public:
@@ -25,6 +37,9 @@ class Geometry {
   /// distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
   void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
 
+  /// A tile of a slide, for inference only: for its own spots the same numbers as the whole slide's. Its graph has no reverse lists.
+  void build(const WholeGeometry& whole, const Tile& tile, const GeometryConfig& config, DType type);
+
   [[nodiscard]] const Graph& graph() const { return graph_; }
   [[nodiscard]] const Frames& frames() const { return frames_; }
   [[nodiscard]] double unit() const { return unit_; }
@@ -33,7 +48,9 @@ class Geometry {
   Context context_;
   Graph graph_;
   Frames frames_;
-  Storage input_;  // coordinates and ranks on a device
+  Storage input_;               // coordinates and ranks on a device
+  std::vector<int32_t> local_;  // of a tile: the number of each of the slide's spots
+  std::vector<double> places_;
   double unit_ = 1;
 };
 

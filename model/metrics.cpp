@@ -96,4 +96,14 @@ Scores score(const Tensor& prediction, const Tensor& truth, bool with_spearman) 
   return s;
 }
 
+std::vector<double> mean_by_gene(const std::vector<Scores>& results) {
+  std::vector<double> mean, of;
+  for (size_t g = 0; !results.empty() && g < results[0].pearson.size(); g++) {
+    of.clear();
+    for (const Scores& s : results) of.push_back(s.pearson[g]);
+    mean.push_back(mean_of_defined(of));
+  }
+  return mean;
+}
+
 }  // namespace stflow

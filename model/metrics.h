@@ -22,6 +22,9 @@ struct Scores {
 /// prediction and truth (n, G), f32 or f64. Float64 inside, sums in the order of the spots.
 Scores score(const Tensor& prediction, const Tensor& truth, bool with_spearman = false);
 
+/// The mean of each gene's correlation over those of the results that have one; NaN where none has.
+std::vector<double> mean_by_gene(const std::vector<Scores>& results);
+
 /// The mean of those that are not NaN; NaN if all are.
 double mean_of_defined(const std::vector<double>& values);
 

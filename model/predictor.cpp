@@ -1,5 +1,6 @@
 #include "model/predictor.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/safetensors.h"
@@ -26,6 +27,21 @@ void get(const SafeTensors& f, const std::string& name, size_t want, Standardize
 
 // The first member has the reference's names, so that a model of one reads as the reference's does.
 std::string member_prefix(size_t m) { return m == 0 ? "" : "member" + std::to_string(m) + "."; }
+
+// Of a model file that has one: at least two spots, and distances that could be theirs.
+void get(const SafeTensors& f, int64_t dim, Novelty& into) {
+  if (f.find("novelty.distances") == nullptr) return;
+  const auto rows = size_t(f.at("novelty.distances").size);
+  into.dim = dim;
+  into.distances = get(f, "novelty.distances", rows);
+  into.features = f.read<float>("novelty.features");
+  const auto finite = [](double x) { return std::isfinite(x); };
+  const auto& d = into.distances;
+  if (rows < 2 || into.features.size() != rows * size_t(dim) || !std::is_sorted(d.begin(), d.end()) || !(d[0] >= 0) ||
+      !std::all_of(d.begin(), d.end(), finite) || !std::all_of(into.features.begin(), into.features.end(), finite))
+    fail(Exit::data, "{}: novelty: {} features of {} spots, expected {} finite ones of each and ascending distances", f.path(),
+         into.features.size(), rows, dim);
+}
 
 // That the file has weights of a denoiser of these sizes: before memory is taken for them.
 void check_weights(const SafeTensors& f, const ModelConfig& c) {
@@ -56,62 +72,6 @@ Predictor::Predictor(ModelConfig c, const Context& context) : config(std::move(c
   }
 }
 
-void Predictor::denoise(const Slide& slide, const std::vector<float>& inputs, std::vector<double>& mean, std::vector<double>& variance,
-                        const std::function<void()>& each_draw) const {
-  const int64_t n = slide.size(), g = config.denoiser.genes;
-  const Array features = copy_of(view(const_cast<float*>(inputs.data()), {n, config.denoiser.features}), Device::cpu, context_.device);
-  const Array ranks = copy_of(slide.ranks(), Device::cpu, context_.device), draw({n, g}, DType::f32, context_.device);
-  const PriorSampler start(prior, targets, context_);
-  Geometry geometry(context_);
-  geometry.build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
-  mean.assign(size_t(n * g), 0.0), variance.assign(size_t(n * g), 0.0);
-  std::vector<float> y(size_t(n * g));
-  const int members = config.members;
-  int done = 0;
-  for (int m = 0; m < members; m++) {
-    Sampler sampler(*denoiser_, *parameters_[size_t(m)], context_);
-    sampler.set_slide(features, geometry);
-    const int draws = (config.samples + members - 1) / members;
-    for (int s = 0; s < draws; s++) {  // Welford: mean and sum of squared deviations
-      start.sample(ranks, RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(done)), draw);
-      sampler.sample(draw, config.sample_steps, config.solver);
-      copy(Device::cpu, y.data(), context_.device, draw.tensor().data, draw.tensor().bytes(), context_.stream);
-      done++;
-      for (size_t i = 0; i < y.size(); i++) {
-        const double d = double(y[i]) - mean[i];
-        mean[i] += d / done;
-        variance[i] += d * (double(y[i]) - mean[i]);
-      }
-      if (each_draw) each_draw();
-    }
-  }
-  for (auto& v : variance) v = done > 1 ? v / (done - 1) : 0;
-}
-
-Prediction Predictor::predict(const Slide& slide, const std::function<void()>& each_draw) const {
-  if (pipeline.inputs(slide.dim) != config.denoiser.features)
-    fail(Exit::data, "{}: features of width {}, expected {} as in training", slide.name, slide.dim,
-         config.denoiser.features / int64_t(1 + pipeline.surroundings.size()));
-  const std::vector<float> inputs = pipeline.apply(slide);
-  std::vector<double> mean, variance;
-  if (blend > 0) denoise(slide, inputs, mean, variance, each_draw);
-  const size_t entries = size_t(slide.size()) * genes.size();
-  mean.resize(entries), variance.resize(entries);
-  if (blend < 1) {
-    std::vector<double> linear(entries);
-    const auto n = slide.size(), g = int64_t(genes.size());
-    expert.predict({const_cast<float*>(inputs.data()), {n, config.denoiser.features}, DType::f32}, {linear.data(), {n, g}, DType::f64});
-    for (size_t i = 0; i < entries; i++) mean[i] = blend * mean[i] + (1 - blend) * linear[i];
-  }
-  Prediction p;
-  p.mean.resize(entries), p.sd.resize(entries);
-  for (size_t i = 0; i < entries; i++) p.mean[i] = float(mean[i]), p.sd[i] = float(blend * std::sqrt(variance[i]));
-  targets.undo(p.mean);
-  if (targets.active())
-    for (size_t i = 0; i < entries; i++) p.sd[i] *= float(targets.sd[i % genes.size()]);
-  return p;
-}
-
 void Predictor::save(const std::string& path) const {
   std::vector<OutTensor> out;
   std::vector<Array> weights;
@@ -126,9 +86,13 @@ void Predictor::save(const std::string& path) const {
   put(out, "expert.offset", expert.offset);
   std::vector<double> zinb[3];
   for (const Zinb& z : prior.genes) zinb[0].push_back(z.mu), zinb[1].push_back(z.theta), zinb[2].push_back(z.pi);
+  put(out, "genes.validation", validation);
   put(out, "prior.mu", zinb[0]);
   put(out, "prior.theta", zinb[1]);
   put(out, "prior.pi", zinb[2]);
+  put(out, "novelty.distances", novelty.distances);
+  if (novelty.active())
+    out.emplace_back("novelty.features", Tensor{const_cast<float*>(novelty.features.data()), {novelty.size(), novelty.dim}, DType::f32});
   write_safetensors(path, std::move(out),
                     {{"format", kFormat},
                      {"config", to_json(config).dump()},
@@ -167,6 +131,8 @@ Predictor Predictor::load(const std::string& path, const Context& context) {
     fail(Exit::data, "{}: metadata: 'blend' is {}, expected {}", path, p.blend, config.expert ? "0 to 1" : "1 without an expert");
   if (config.expert) p.expert.weight = get(f, "expert.weight", inputs * g), p.expert.offset = get(f, "expert.offset", g);
   p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
+  get(f, int64_t(own), p.novelty);
+  if (f.find("genes.validation")) p.validation = get(f, "genes.validation", g);
   p.prior.kind = config.prior;
   if (config.prior != PriorKind::gaussian && config.prior != PriorKind::zero) {
     const size_t rows = config.prior == PriorKind::zinb_fixed ? 1 : g;

@@ -23,11 +23,18 @@ class Sampler {
   /// features (n, F); both must outlive the samples of this slide. They, and y of sample(), are in the memory of the context's device.
   void set_slide(const Tensor& features, const Geometry& geometry);
   /// One draw: y (n, G) holds the prior sample and receives the prediction. `each`, if given, sees every evaluation's prediction.
-  void sample(const Tensor& y, int steps, Solver solver = Solver::euler, const std::function<void(int, Tensor)>& each = {});
+  /// `known` (n, G), if it has data: end points that are given (in-painting), NaN where none is; these entries walk the straight path from
+  /// their prior draw to it, whatever is predicted for them, and all others see them on it.
+  void sample(const Tensor& y, int steps, Solver solver = Solver::euler, const std::function<void(int, Tensor)>& each = {},
+              const Tensor& known = {});
+  /// Bytes of the two arenas for a slide of these shapes; no numbers are read.
+  size_t plan(const Tensor& features, const Tensor& frames, const Graph& graph);
   /// Bytes of the two arenas for the slide set last.
   [[nodiscard]] size_t arena_bytes() const { return slide_bytes_ + step_bytes_; }
 
  private:
+  Denoiser::Slide record_slide(const Tensor& features, const Tensor& frames);
+  void record_step(const Denoiser::Slide& slide, const Graph& graph);
   Tensor evaluate(double t);
 
   const Denoiser& denoiser_;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "engine/threads.h"
 #include "ops/knn.h"
 
 namespace stflow {
@@ -31,7 +33,7 @@ Standardizer Standardizer::fit(const std::vector<const std::vector<float>*>& mat
   return s;
 }
 
-void Standardizer::apply(std::vector<float>& x) const {
+void Standardizer::apply(std::span<float> x) const {
   if (!active()) return;
   const size_t cols = mean.size();
   for (size_t i = 0; i < x.size(); i++) {
@@ -62,29 +64,50 @@ FeaturePipeline FeaturePipeline::fit(const std::vector<const Slide*>& train, con
   return p;
 }
 
-std::vector<float> FeaturePipeline::apply(const Slide& slide) const {
-  const size_t n = size_t(slide.size()), dim = size_t(slide.dim);
-  std::vector<float> own = slide.features;
-  scale.apply(own);
-  if (surroundings.empty()) return own;
-  const size_t width = size_t(inputs(slide.dim));
-  std::vector<float> out(n * width);
-  Graph graph;
+Surroundings FeaturePipeline::surroundings_of(const Slide& slide) const {
+  if (surroundings.empty()) return {};
+  Graph graph;  // its distances and reverse lists are needed no longer than this
   build_knn(slide.coords(), slide.ranks(), *std::max_element(surroundings.begin(), surroundings.end()), graph);
   const auto* idx = graph.idx.as<int32_t>();
-  for (size_t i = 0; i < n; i++) {
-    float* row = out.data() + i * width;
-    std::copy_n(own.data() + i * dim, dim, row);
+  return {graph.k, {idx, idx + graph.idx.size()}};
+}
+
+std::vector<float> FeaturePipeline::apply(const Slide& slide, const Surroundings& around, std::span<const int32_t> spots) const {
+  const size_t dim = size_t(slide.dim), width = size_t(inputs(slide.dim));
+  std::vector<float> out(spots.size() * width);
+  // Scaled anew for each spot that has it nearby: the whole slide's scaled features are never held.
+  const auto own = [&](size_t spot, float* row) {
+    std::copy_n(slide.feature_row(int64_t(spot)), dim, row);
+    scale.apply({row, dim});
+  };
+  parallel_for(int64_t(spots.size()), 64, [&](int64_t first, int64_t last) {
     std::vector<double> sum(dim);
-    for (size_t s = 0; s < surroundings.size(); s++) {
-      const int k = std::min(surroundings[s], graph.k);
+    std::vector<float> other(dim);
+    for (int64_t i = first; i < last; i++) {
+      const auto spot = size_t(spots[size_t(i)]);
+      float* row = out.data() + size_t(i) * width;
+      own(spot, row);
+      // The lists are nested: each sum goes on from the shorter one's if they come in rising order, else from the start.
       std::fill(sum.begin(), sum.end(), 0.0);
-      for (int j = 0; j < k; j++)
-        for (size_t c = 0; c < dim; c++) sum[c] += double(own[size_t(idx[int64_t(i) * graph.k + j]) * dim + c]);
-      for (size_t c = 0; c < dim; c++) row[(s + 1) * dim + c] = k ? float(sum[c] / k) : 0;
+      int added = 0;
+      for (size_t s = 0; s < surroundings.size(); s++) {
+        const int k = std::min(surroundings[s], around.k);
+        if (k < added) std::fill(sum.begin(), sum.end(), 0.0), added = 0;
+        for (; added < k; added++) {
+          own(size_t(around.spots[spot * size_t(around.k) + size_t(added)]), other.data());
+          for (size_t c = 0; c < dim; c++) sum[c] += double(other[c]);
+        }
+        for (size_t c = 0; c < dim; c++) row[(s + 1) * dim + c] = k ? float(sum[c] / k) : 0;
+      }
     }
-  }
+  });
   return out;
+}
+
+std::vector<float> FeaturePipeline::apply(const Slide& slide) const {
+  std::vector<int32_t> all(size_t(slide.size()));
+  std::iota(all.begin(), all.end(), 0);
+  return apply(slide, surroundings_of(slide), all);
 }
 
 }  // namespace stflow

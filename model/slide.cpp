@@ -11,7 +11,7 @@ Slide Slide::part(const std::vector<int64_t>& rows) const {
   for (int64_t r : rows) {
     p.spots.push_back(spots[size_t(r)]);
     p.xy.insert(p.xy.end(), xy.begin() + 2 * r, xy.begin() + 2 * r + 2);
-    p.features.insert(p.features.end(), features.begin() + r * dim, features.begin() + (r + 1) * dim);
+    p.features.insert(p.features.end(), feature_row(r), feature_row(r) + dim);
     p.counts.insert(p.counts.end(), counts.begin() + r * genes, counts.begin() + (r + 1) * genes);
   }
   p.rank = canonical_rank(p.spots);

@@ -14,5 +14,8 @@ template <class B> void euler_step(B, double t, double dt, Tensor x1, Tensor y);
 template <class B> void heun_predict(B, double t, double dt, Tensor x1, Tensor y, Tensor velocity);
 /// The second half, with x1 predicted at (y, t + dt): y goes on as if the mean of both velocities had been taken.
 template <class B> void heun_correct(B, double t, double dt, Tensor x1, Tensor velocity, Tensor y);
+/// In-painting: where the end point is `known` (not NaN), y = (1 - t) start + t known, the point at t of the straight path from the prior
+/// draw `start`; elsewhere y stays.
+template <class B> void hold_known(B, double t, Tensor known, Tensor start, Tensor y);
 
 }  // namespace stflow

@@ -19,8 +19,8 @@ struct Neighbourhoods {
   int count = 4;     // frames of an edge
 
   Neighbourhoods(const Tensor& coordinates, const Graph& graph, FrameMode mode, double unit_);
-  /// Decides `count`, and shapes `frames` for it.
-  void shape(int64_t degenerate, DType type, Frames& frames);
+  /// Decides `count`, at least `least`, and shapes `frames` for it.
+  void shape(int64_t degenerate, int least, DType type, Frames& frames);
 };
 
 struct Offset {

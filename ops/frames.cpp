@@ -29,16 +29,17 @@ Neighbourhoods::Neighbourhoods(const Tensor& coordinates, const Graph& graph, Fr
         coordinates.shape.text(), n, unit);
 }
 
-void Neighbourhoods::shape(int64_t degenerate, DType type, Frames& frames) {
-  count = exact && degenerate > 0 ? 8 : 4;
+void Neighbourhoods::shape(int64_t degenerate, int least, DType type, Frames& frames) {
+  count = std::max(least, exact && degenerate > 0 ? 8 : 4);
   frames.degenerate = degenerate;
   frames.resize(n, int(k), count, type);
 }
 
-void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames) {
-  Neighbourhoods a(coords, graph, mode, unit);
-  constexpr int64_t kGrain = 512;
+namespace {
 
+constexpr int64_t kGrain = 512;
+
+int64_t degenerate_spots(const Neighbourhoods& a) {
   std::atomic<int64_t> degenerate{0};
   if (a.k > 0)
     parallel_for(a.n, kGrain, [&](int64_t first, int64_t last) {
@@ -46,7 +47,18 @@ void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, do
       for (int64_t i = first; i < last; i++) found += Axes(a, i).kind == Axes::circle;
       degenerate += found;
     });
-  a.shape(degenerate, type, frames);
+  return degenerate;
+}
+
+}  // namespace
+
+int64_t degenerate_spots(const Tensor& coords, const Graph& graph) {
+  return degenerate_spots(Neighbourhoods(coords, graph, FrameMode::exact, 1));
+}
+
+void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames, int least) {
+  Neighbourhoods a(coords, graph, mode, unit);
+  a.shape(degenerate_spots(a), least, type, frames);
   if (a.k == 0) return;
 
   by_type(type, [&](auto zero) {

@@ -31,13 +31,16 @@ struct Frames {
 
 /// Fills `frames` (type f32 or f64) for coords (n, 2) f64 and its graph, in float64 up to the last cast. Lengths are
 /// divided by `unit`. The offsets x_j = C_j - C_i are centred on the neighbours' mean and projected on the axes; the
-/// distance stays ||C_j - C_i||.
+/// distance stays ||C_j - C_i||. There are `least` frames or more: a part of a slide that is to have as many as the whole asks for 8.
 /// Ordinary spot: (-p,-q), (-p,+q), (+p,-q), (+p,+q), p and q >= 0 the lengths along the minor and major axis (twice
 /// over when count is 8). Degenerate spot: the circle of radius ||centred x_j|| at angles 22.5, 67.5, ... degrees,
 /// counted from the edge itself, so that no axis is referred to. Neighbours all in one place: p = q = 0.
-void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames);
+void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames, int least = 4);
 /// The same where all of it is in the device's memory and `type` is f32. Waits for the device once, for the number of
 /// degenerate spots.
-void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames);
+void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames,
+                    int least = 4);
+/// Spots of a host's graph without defined axes.
+int64_t degenerate_spots(const Tensor& coords, const Graph& graph);
 
 }  // namespace stflow

@@ -5,16 +5,20 @@
 namespace stflow {
 
 void declare_data(Options& o, DataFlags& f) {
-  f.cache = default_cache_folder();
   o.section("Data");
   o.flag("data", &f.path, "folder in a recognised layout, or a manifest CSV; without it the sample sections").placeholder("PATH");
+  declare_features(o, f);
+  o.flag("train", &f.options.train, "samples to train on");
+  o.flag("val", &f.options.val, "samples to choose on");
+  o.flag("test", &f.options.test, "samples to judge on");
+}
+
+void declare_features(Options& o, DataFlags& f) {
+  f.cache = default_cache_folder();
   o.flag("embeddings", &f.options.embeddings, "folder with precomputed features, <sample>.h5 (as stflow embed and HEST write them)")
       .placeholder("DIR");
   declare_encoder(o, f.encoder);
   o.flag("cache-dir", &f.cache, "where computed features are kept").placeholder("DIR");
-  o.flag("train", &f.options.train, "samples to train on");
-  o.flag("val", &f.options.val, "samples to choose on");
-  o.flag("test", &f.options.test, "samples to judge on");
   declare_reading(o, f);
   o.flag("missing-genes", &f.missing_genes, "a panel gene that a section lacks: refuse or zero").choices({"refuse", "zero"});
 }

@@ -22,6 +22,8 @@ struct DataFlags {
 
 /// Declares them under "Data".
 void declare_data(Options& o, DataFlags& f);
+/// Those of them that say how sections are read and where their features come from, without --data and what is trained on.
+void declare_features(Options& o, DataFlags& f);
 /// Those of them that say how tables and images are read, without --data.
 void declare_reading(Options& o, DataFlags& f);
 

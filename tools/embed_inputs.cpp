@@ -10,6 +10,7 @@
 #include "data/patch_file.h"
 #include "engine/file.h"
 #include "engine/text.h"
+#include "tools/encoder/slide_job.h"
 
 namespace stflow {
 namespace {
@@ -68,27 +69,53 @@ void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags&
   }
 }
 
+/// A slide of which the patches on tiles that cannot be decoded are left out, where that is wished.
+void leave_out_bad(EmbedInputs& inputs, Section& s, const SlideImage& slide, int64_t side, int size) {
+  std::vector<int64_t> rows;
+  const std::vector<int64_t> bad = patches_on_bad_tiles(slide, s.xy, side, size);
+  for (const int64_t i : bad) inputs.missing.push_back(s.spots[size_t(i)]);
+  for (int64_t i = 0; i < s.size(); i++)
+    if (!std::binary_search(bad.begin(), bad.end(), i)) rows.push_back(i);
+  if (bad.empty()) return;
+  if (rows.empty())
+    fail(Exit::data, "{}: all {} patches lie on tiles that cannot be decoded, expected one that does not", slide.path(), s.size());
+  terminal::warn("{}: {} of {} patches lie on tiles that cannot be decoded and are left out: {}", slide.path(), bad.size(), s.size(),
+                 listed(inputs.missing));
+  s.keep(rows);
+}
+
 void add_image(EmbedInputs& inputs, const std::string& image, const std::string& coordinates, const DataFlags& flags,
-               const PatchEncoder& encoder) {
+               const SlideFlags& slides, const PatchEncoder& encoder) {
   const Coordinates places = read_coordinates(coordinates);
-  const ImageReader reader(image);
+  const auto slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
   Section s;
   s.source.sample = stem(image), s.source.image = image, s.source.spots = coordinates;
-  s.width = reader.width(), s.height = reader.height();
-  s.spots = places.names, s.xy = places.xy, s.mpp = flags.options.mpp;
-  std::vector<std::string> warnings = reader.warnings();
+  s.width = slide->width(), s.height = slide->height();
+  s.spots = places.names, s.xy = places.xy, s.mpp = slide->mpp();
+  std::vector<std::string> warnings = slide->warnings();
   check_coordinates(s, warnings);
   for (const std::string& w : warnings) terminal::warn("{}", w);
-  inputs.sections.push_back(std::move(s));
+  // The file may say how many pixels a patch has; then only its scale may be unknown.
+  const bool sized = places.side > 0;
+  if (!sized) static_cast<void>(slide->known_mpp());
+  const double mpp = s.mpp > 0 ? s.mpp : 1;
+  const PatchSpec spec =
+      !sized ? encoder.scaled_spec() : PatchSpec{places.side * mpp, places.size > 0 ? int(places.size) : encoder.spec().size};
+  const int64_t side = std::max<int64_t>(1, std::llround(spec.microns / mpp));
+  if (slides.bad_tiles == "skip" && !slide->by_rows()) leave_out_bad(inputs, s, *slide, side, spec.size);
   EmbeddingHeader h = header_of(stem(image), encoder);
-  if (places.side == 0) return add_section(inputs, encoder.scaled_spec(), std::move(h));
-  // The file says how many pixels a patch has; only its scale may be unknown.
+  if (sized) set_scale(h, std::to_string(spec.size), s.mpp > 0 ? spec.microns : 0);
+  h.names = s.spots, h.xy = s.xy;
+  h.patch = spec.size, h.side = double(side), h.mpp = s.mpp, h.width = s.width, h.height = s.height;
+  inputs.sections.push_back(std::move(s));
   Section& kept = inputs.sections.back();
-  PatchSpec spec{places.side * (kept.mpp > 0 ? kept.mpp : 1), places.size > 0 ? int(places.size) : encoder.spec().size};
-  set_scale(h, std::to_string(spec.size), kept.mpp > 0 ? spec.microns : 0);
-  const double mpp = std::exchange(kept.mpp, kept.mpp > 0 ? kept.mpp : 1);
-  add_section(inputs, spec, std::move(h));
-  inputs.headers.back().mpp = mpp;
+  if (!slide->by_rows())
+    return add(inputs,
+               slide_job(
+                   h.sample, [slide] { return slide; }, kept.xy, side, spec.size),
+               std::move(h));
+  kept.mpp = mpp;
+  add(inputs, section_job(kept, spec, {}, {}), std::move(h));
 }
 
 void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {
@@ -138,7 +165,7 @@ void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector
 }  // namespace
 
 EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::string& coordinates, const DataFlags& data,
-                         const PatchEncoder& encoder) {
+                         const SlideFlags& slides, const PatchEncoder& encoder) {
   EmbedInputs inputs;
   std::vector<std::string> paths = given;
   const std::string& first = paths.at(0);
@@ -147,7 +174,7 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
   if (!coordinates.empty()) {
     if (paths.size() > 1 || fs::is_directory(first))
       fail(Exit::usage, "--coords: found {} with {}, expected one image", coordinates, paths.size() > 1 ? "several inputs" : "a folder");
-    add_image(inputs, first, coordinates, data, encoder);
+    add_image(inputs, first, coordinates, data, slides, encoder);
     return inputs;
   }
   std::string sample = stem(first);

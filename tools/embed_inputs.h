@@ -7,6 +7,7 @@
 #include "data/embedding_writer.h"
 #include "data/section.h"
 #include "tools/data_flags.h"
+#include "tools/slide_flags.h"
 
 namespace stflow {
 
@@ -15,13 +16,14 @@ struct EmbedInputs {
   std::deque<Section> sections;  // the jobs refer to them
   std::vector<PatchJob> jobs;
   std::vector<EmbeddingHeader> headers;  // one a job
+  std::vector<std::string> missing;      // patches left out because they lie on tiles that cannot be decoded
   bool one = true;                       // one sample, for one file
 };
 
 /// Takes INPUT... apart: a manifest or a folder of sections (data/manifest.h), HDF5 files with patches or a folder of them, tile images or
-/// a folder of them (one sample), or one image whose patches are cut at the places in `coordinates`. Reads tables and headers, no pixels.
-/// Throws Exit::usage for what does not go together, Exit::missing and Exit::data as the readers do.
+/// a folder of them (one sample), or one slide or image whose patches are cut at the places in `coordinates`. Reads tables and headers, no
+/// pixels. Throws Exit::usage for what does not go together, Exit::missing and Exit::data as the readers do.
 EmbedInputs embed_inputs(const std::vector<std::string>& inputs, const std::string& coordinates, const DataFlags& data,
-                         const PatchEncoder& encoder);
+                         const SlideFlags& slides, const PatchEncoder& encoder);
 
 }  // namespace stflow

@@ -6,7 +6,9 @@
 #include "data/feature_cache.h"
 #include "data/patches.h"
 #include "engine/distributed/plan.h"
+#include "engine/file.h"
 #include "model/geometry.h"
+#include "tools/encoder/slide_job.h"
 #include "tools/terminal.h"
 
 namespace stflow {
@@ -54,13 +56,20 @@ Origin precomputed(const std::vector<Section>& sections, const FeatureOptions& o
 }  // namespace
 
 PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void(int64_t, const float*)> row, std::function<void()> done) {
-  PatchJob job{s.sample(), s.size(), {}, std::move(row), std::move(done)};
-  job.pieces.emplace_back([&s, spec](const PatchJob::Sink& sink) {
-    const int64_t size = spec.size;
-    cut_patches(s.source.image, s.xy, patch_side(s, spec), spec.size, [&](int64_t i, const uint8_t* rgb) {
-      sink(i, {size, size, {rgb, rgb + size * size * 3}});
+  const std::string& image = s.source.image;
+  PatchJob job{s.sample(), s.size(), {}, {}, {}};
+  if (image_format(FileView(image).text()).empty()) {  // a slide: read by rectangle
+    job = slide_job(
+        s.sample(), [image] { return std::make_shared<const SlideImage>(image); }, s.xy, patch_side(s, spec), spec.size);
+  } else {
+    job.pieces.emplace_back([&s, spec](const PatchJob::Sink& sink) {
+      const int64_t size = spec.size;
+      cut_patches(s.source.image, s.xy, patch_side(s, spec), spec.size, [&](int64_t i, const uint8_t* rgb) {
+        sink(i, {size, size, {rgb, rgb + size * size * 3}});
+      });
     });
-  });
+  }
+  job.row = std::move(row), job.done = std::move(done);
   return job;
 }
 

@@ -27,7 +27,7 @@ constexpr Command kCommands[] = {
     {"embed", "turn patches of tissue into features with an image encoder", embed},
     {"verify", "compare the model code with golden numbers of the reference", verify},
     {"pretrain", "train an encoder on unlabelled H&E images", pretrain},
-    {"inspect", "what a file of weights is", inspect},
+    {"inspect", "what a file is: a slide, weights", inspect},
     {"convert", "write weights of any container as one safetensors file", convert},
     {"bench", "time the operators, a training step and sampling on this machine", bench},
     {"doctor", "what this machine offers, and whether stflow works on it", doctor},

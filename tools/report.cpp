@@ -1,8 +1,6 @@
 #include "tools/report.h"
 
 #include <fmt/ranges.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -65,7 +63,7 @@ Report judge(const Predictor& model, const Selection& selection, const std::vect
     r.samples.push_back(s.name);
     const std::vector<float> truth = log1p(s.counts);
     r.truth.insert(r.truth.end(), truth.begin(), truth.end());
-    const std::vector<float> of[3] = {model.predict(s, check_stop).mean, own.predict(s), smoothed.predict(s)};
+    const std::vector<float> of[3] = {model.predict(s, {.each_draw = check_stop}).mean, own.predict(s), smoothed.predict(s)};
     for (int m = 0; m < 3; m++) predictions[m].insert(predictions[m].end(), of[m].begin(), of[m].end());
   }
   r.methods.push_back(judged("stflow", std::move(predictions[0]), r));
@@ -135,12 +133,6 @@ void write_maps(const Report& r, const Section& section, const std::string& fold
     write_gene_map(folder + "/" + r.genes[g] + ".png", background, section.sample(), r.genes[g], measured, predicted,
                    r.methods[0].scores.pearson[g]);
   }
-}
-
-uint64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return uint64_t(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace stflow

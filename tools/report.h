@@ -37,7 +37,4 @@ JsonOut report_json(const Report& report);
 /// PNGs of the model's best `count` genes on the first section.
 void write_maps(const Report& report, const Section& section, const std::string& folder, int count = 4);
 
-/// Largest resident memory of this process so far, in bytes.
-uint64_t peak_rss_bytes();
-
 }  // namespace stflow

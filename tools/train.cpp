@@ -16,6 +16,7 @@
 #include "tools/data_flags.h"
 #include "tools/device_flag.h"
 #include "tools/features.h"
+#include "tools/memory.h"
 #include "tools/ranks.h"
 #include "tools/report.h"
 #include "tools/run_folder.h"
@@ -164,7 +165,7 @@ Slides slides_of(const Dataset& data, const Panel& panel, MissingGenes missing) 
 }
 
 void write_predictions(const RunFolder& run, const Predictor& model, const Section& section, const Slide& slide, bool clip) {
-  std::vector<float> values = model.predict(slide, check_stop).mean;
+  std::vector<float> values = model.predict(slide, {.each_draw = check_stop}).mean;
   if (clip)
     for (float& v : values) v = std::max(v, 0.0f);
   write_predictions(run.file("predictions/" + section.sample() + ".csv"), section, model.genes, values);

@@ -1,62 +1,15 @@
-#include <zlib.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
 #include "data/prediction/formats.h"
+#include "data/text_out.h"
 #include "engine/error.h"
 #include "engine/file.h"
 #include "engine/text.h"
 
 namespace stflow {
 namespace {
-
-/// Text into a file, in large pieces, through gzip if wanted.
-class TextOut {
- public:
-  TextOut(const std::string& path, bool gzip) : path_(path), file_(path), gzip_(gzip) {
-    // 15 + 16: the largest window, with a gzip header, in which zlib writes no time and no name
-    if (gzip_) check(deflateInit2(&z_, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "{}: deflate failed", path);
-  }
-  TextOut(const TextOut&) = delete;
-  TextOut& operator=(const TextOut&) = delete;
-  ~TextOut() {
-    if (gzip_) deflateEnd(&z_);
-  }
-
-  TextOut& operator<<(std::string_view text) {
-    text_ += text;
-    if (text_.size() >= kPiece) put(Z_NO_FLUSH);
-    return *this;
-  }
-  void commit() {
-    put(Z_FINISH);
-    file_.commit();
-  }
-
- private:
-  static constexpr size_t kPiece = 1 << 20;
-
-  void put(int flush) {
-    if (!gzip_) file_.write(text_);
-    else {
-      z_.next_in = reinterpret_cast<Bytef*>(text_.data()), z_.avail_in = uInt(text_.size());
-      std::string packed(kPiece, '\0');
-      do {
-        z_.next_out = reinterpret_cast<Bytef*>(packed.data()), z_.avail_out = uInt(packed.size());
-        check(deflate(&z_, flush) != Z_STREAM_ERROR, "{}: deflate failed", path_);
-        file_.write(packed.data(), packed.size() - z_.avail_out);
-      } while (z_.avail_out == 0);
-    }
-    text_.clear();
-  }
-
-  std::string path_, text_;
-  FileWriter file_;
-  z_stream z_{};
-  bool gzip_;
-};
 
 std::string quoted(const std::string& text) { return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
 
@@ -74,9 +27,8 @@ std::vector<std::pair<double, double>> outline(double diameter, bool square) {
   return corners;
 }
 
-std::string point(double x, double y) { return "[" + shortest(x) + "," + shortest(y) + "]"; }
 /// A hundredth of a pixel is enough for an outline, and keeps the text short.
-std::string corner(double x, double y) { return point(std::round(100 * x) / 100, std::round(100 * y) / 100); }
+std::string corner(double x, double y) { return json_point(std::round(100 * x) / 100, std::round(100 * y) / 100); }
 
 }  // namespace
 
@@ -90,7 +42,7 @@ void write_geojson(const std::string& path, const PredictionFile& p, bool gzip) 
   for (size_t n = 0; n < s.spots.size(); n++) {
     const double x = s.xy[2 * n], y = s.xy[2 * n + 1];
     out << (n > 0 ? ",\n" : "\n") << R"({"type":"Feature","geometry":{"type":)";
-    if (corners.empty()) out << R"("Point","coordinates":)" << point(x, y);
+    if (corners.empty()) out << R"("Point","coordinates":)" << json_point(x, y);
     else {
       out << R"("Polygon","coordinates":[[)";
       for (size_t i = 0; i < corners.size(); i++) out << (i > 0 ? "," : "") << corner(x + corners[i].first, y + corners[i].second);

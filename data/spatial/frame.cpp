@@ -22,7 +22,7 @@ const std::vector<Encoding> kColumns = {{"array", 0.2},
 }  // namespace
 
 std::string encoding_of(const Hdf5File& file, const std::string& path, const std::string& object, const std::vector<Encoding>& known) {
-  const std::string name = file.text(object, "encoding-type").value_or("");
+  std::string name = file.text(object, "encoding-type").value_or("");
   if (name.empty()) return "";
   std::vector<std::string> names;
   for (const Encoding& k : known) names.emplace_back(k.name);

@@ -32,7 +32,7 @@ Matrix read_matrix(const Hdf5File& file, const std::string& path, const std::str
   }
   if (shape.size() != 2 || (rows >= 0 && shape[0] != rows) || (columns >= 0 && shape[1] != columns)) {
     std::string found;
-    for (const int64_t n : shape) found += (found.empty() ? "" : " x ") + std::to_string(n);
+    for (const int64_t n : shape) found += fmt::format("{}{}", found.empty() ? "" : " x ", n);
     fail(Exit::data, "{}: '{}': {} values, expected {}", path, name, found.empty() ? "no" : found,
          rows >= 0 ? fmt::format("{} x {} as obs and var have names", rows, columns) : "two dimensions");
   }
@@ -88,7 +88,7 @@ std::vector<SpatialLibrary> read_libraries(const Hdf5File& file) {
     library.id = id;
     if (const std::string factors = at + "/scalefactors"; file.has(factors))
       for (const std::string& name : file.members(factors)) {
-        const std::string factor = factors + "/" + name;
+        const std::string factor = fmt::format("{}/{}", factors, name);
         if (file.kind(factor) != Kind::dataset || file.is_text(factor)) continue;
         std::vector<int64_t> dims;
         const auto values = file.array<double>(factor, dims);
@@ -96,8 +96,8 @@ std::vector<SpatialLibrary> read_libraries(const Hdf5File& file) {
       }
     if (const std::string images = at + "/images"; file.has(images))
       for (const std::string& name : file.members(images)) {
-        if (file.kind(images + "/" + name) != Kind::dataset) continue;
-        const auto shape = file.shape(images + "/" + name);
+        if (file.kind(fmt::format("{}/{}", images, name)) != Kind::dataset) continue;
+        const auto shape = file.shape(fmt::format("{}/{}", images, name));
         if (shape.size() == 3) library.images[name] = {shape[1], shape[0]};
       }
   }

@@ -1,5 +1,7 @@
 #include "ops/flow.h"
 
+#include <cmath>
+
 #include "ops/cpu/simd.h"
 
 namespace stflow {
@@ -44,6 +46,18 @@ template <> void heun_correct(ThisIsa, double t, double dt, Tensor x1, Tensor ve
     T* to = y.as<T>();
     parallel_for(y.size(), 1 << 14, [=](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; i++) to[i] += half * ((end[i] - to[i]) / rest - v[i]);
+    });
+  });
+}
+
+template <> void hold_known(ThisIsa, double t, Tensor known, Tensor start, Tensor y) {
+  by_type(y.type, [&](auto zero) {
+    using T = decltype(zero);
+    const T at = T(t), rest = T(1 - t), *end = known.as<T>(), *from = start.as<T>();
+    T* to = y.as<T>();
+    parallel_for(y.size(), 1 << 14, [=](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; i++)
+        if (!std::isnan(end[i])) to[i] = from[i] * rest + end[i] * at;
     });
   });
 }

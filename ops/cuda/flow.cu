@@ -34,6 +34,12 @@ __global__ void correct_kernel(float rest, float half, const float* __restrict__
   if (i < n) y[i] = y[i] + half * ((x1[i] - y[i]) / rest - velocity[i]);
 }
 
+__global__ void known_kernel(float at, float rest, const float* __restrict__ known, const float* __restrict__ start, float* __restrict__ y,
+                             int64_t n) {
+  const int64_t i = element();
+  if (i < n && known[i] == known[i]) y[i] = start[i] * rest + known[i] * at;
+}
+
 Launch over(Cuda on, const Tensor& y) { return {blocks_for(y.size(), kThreads), kThreads, 0, stream_of(on)}; }
 
 }  // namespace
@@ -54,6 +60,10 @@ template <> void heun_predict(Cuda on, double t, double dt, Tensor x1, Tensor y,
 template <> void heun_correct(Cuda on, double t, double dt, Tensor x1, Tensor velocity, Tensor y) {
   launch("heun_correct", correct_kernel, over(on, y), float(1 - (t + dt)), float(dt) * 0.5f, x1.as<float>(), velocity.as<float>(),
          y.as<float>(), y.size());
+}
+
+template <> void hold_known(Cuda on, double t, Tensor known, Tensor start, Tensor y) {
+  launch("hold_known", known_kernel, over(on, y), float(t), float(1 - t), known.as<float>(), start.as<float>(), y.as<float>(), y.size());
 }
 
 }  // namespace stflow

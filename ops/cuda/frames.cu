@@ -22,7 +22,8 @@ __global__ void frames_kernel(Neighbourhoods a, float* __restrict__ values) {
 
 }  // namespace
 
-void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames) {
+void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames,
+                    int least) {
   check(type == DType::f32 && graph.device() == Device::cuda, "frames: {} on the device, expected f32 and a graph there", name_of(type));
   Neighbourhoods a(coords, graph, mode, unit);
   int degenerate = 0;
@@ -31,7 +32,7 @@ void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode
   fill(Device::cuda, counter, 0, sizeof(int), on.stream);
   if (a.k > 0) launch("frames_degenerate", degenerate_kernel, {blocks_for(a.n, kThreads), kThreads, 0, stream_of(on)}, a, counter);
   copy(Device::cpu, &degenerate, Device::cuda, counter, sizeof(int), on.stream);
-  a.shape(degenerate, type, frames);
+  a.shape(degenerate, least, type, frames);
   launch("frames", frames_kernel, {blocks_for(a.n * a.k, kThreads), kThreads, 0, stream_of(on)}, a, frames.values.as<float>());
 }
 

@@ -88,7 +88,8 @@ TEST_CASE("bad input: folders") {
   test::TempFolder folder;
   test::refuses(Exit::missing, "{}: no such folder, expected a data set", folder.path("none"), [&] { open_dataset(folder.path("none")); });
   const std::string wanted =
-      ", expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg";
+      ", expected manifest.csv, or ST-cnts/, ST-spotfiles/ and ST-imgs/, or <S>.tsv, alignment_table_<S>.tsv and <S>.jpg, or "
+      "Space Ranger's outs, HEST's st/ or adata/, STImage's coord/, or .h5ad files";
   test::refuses(Exit::data, "{}: no data set recognised" + wanted, folder.path(), [&] { open_dataset(folder.path()); });
   test::tiny_section(folder, "A");
   std::filesystem::remove(folder.path("A.png"));

@@ -18,6 +18,8 @@
 #include "data/panel.h"
 #include "data/patch_file.h"
 #include "data/png.h"
+#include "data/slide/slide.h"
+#include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
 #include "engine/file.h"
@@ -25,6 +27,7 @@
 #include "engine/safetensors.h"
 #include "engine/text.h"
 #include "model/encoder.h"
+#include "tests/data/slide/tiny_tiff.h"
 #include "tests/data/tiny.h"
 #include "tests/mutants.h"
 
@@ -121,6 +124,37 @@ TEST_CASE("fuzz: JPEG and PNG") {
   fuzz(read_text(folder.path("p.png")), 300, read);
 }
 
+TEST_CASE("fuzz: slides") {
+  const TempFolder folder;
+  const auto read = [](const std::string& path, const std::string&) {
+    const SlideImage s(path);
+    for (size_t i = 0; i < s.levels().size(); i++) static_cast<void>(s.read(int(i), -3, -3, 40, 40));
+    static_cast<void>(s.thumbnail(10));
+  };
+  const Image p = picture(37, 23), half = halved(p);
+  const TiffKind kinds[] = {{.compression = 7, .photometric = 6, .description = "Aperio Image|MPP = 0.5"},
+                            {.mode = "w8", .tile = 0, .compression = 8, .per_cm = 20000},
+                            {.mode = "wb", .compression = 5, .bits = 16, .planar = true},
+                            {.photometric = 6, .subsampling = 2},
+                            {.tile = 0, .compression = 32773, .photometric = 3},
+                            {.compression = 50001},
+                            {.compression = 50000, .photometric = 5},
+                            {.compression = 34925, .extra = 2},
+                            {.compression = 33005}};
+  for (const TiffKind& kind : kinds) {
+    TiffKind base = kind;
+    base.children = kind.compression != 33005;
+    fuzz(read_text(write_tiff(folder.path("s.tif"), {{p, base}, {half, kind}})), 50, read);
+  }
+}
+
+TEST_CASE("fuzz: other images") {
+  const auto read = [](const std::string& path, const std::string&) { read_image(path, 2); };
+  const Image p = picture(9, 7);
+  fuzz("P6\n9 7\n255\n" + std::string(p.rgb.begin(), p.rgb.end()), 60, read);
+  fuzz(std::string("GIF89a\1\0\1\0\x80\0\0\x0a\x14\x1e\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;", 35), 60, read);
+}
+
 TEST_CASE("fuzz: embeddings") {
   const std::string whole = read_text("data/samples/her2st/embeddings/C6.h5");
   fuzz(whole, 20, [](const std::string& path, const std::string&) { load_embeddings(path); });
@@ -147,4 +181,11 @@ TEST_CASE("fuzz: patch files and coordinates") {
   fuzz(whole, 20, [](const std::string& path, const std::string&) { read_coordinates(path); });
   fuzz("barcode,x,y,r\nA,10,20,8\nB,30,40,8\nC,50.5,60.25,8\n", 1000,
        [](const std::string& path, const std::string&) { read_coordinates(path); });
+}
+
+TEST_CASE("fuzz: outlines of tissue") {
+  const std::string whole =
+      R"({"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[[[0,0],[40.5,0],[40,3e1],[0,0]]]]}}]})";
+  for (const std::string& bytes : {whole, gzip(whole)})
+    fuzz(bytes, 500, [](const std::string& path, const std::string&) { mask_of(read_tissue(path), 64, 48, 1, path); });
 }

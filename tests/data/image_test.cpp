@@ -87,6 +87,19 @@ TEST_CASE("image: PNG and JPEG, plain, progressive, grey, 16 bits, transparent, 
   CHECK(read_image(png_of(folder, 61, 43, 8, PNG_COLOR_TYPE_RGB, true, picture.rgb)).rgb == picture.rgb);
 }
 
+TEST_CASE("image: CMYK becomes RGB, and a density is told") {
+  test::TempFolder folder;
+  test::JpegOptions options;
+  options.cmyk = true;
+  Image smooth{64, 48, std::vector<uint8_t>(64 * 48 * 3, 200)};
+  for (size_t i = 0; i < smooth.rgb.size(); i++) smooth.rgb[i] = uint8_t(100 + i / 3 % 64);
+  CHECK(largest_difference(read_image(folder.file("a.jpg", test::jpeg(smooth, options))), smooth) <= 3);
+  std::string bytes = test::jpeg(smooth);
+  CHECK(ImageReader(folder.file("b.jpg", bytes)).density() == std::pair<double, double>{0, 0});
+  bytes.replace(bytes.find("JFIF") + 7, 5, std::string("\2\x4e\x20\x27\x10", 5));  // 20,000 and 10,000 a centimetre
+  CHECK(ImageReader(folder.file("b.jpg", bytes)).density() == std::pair<double, double>{0.5, 1});
+}
+
 TEST_CASE("image: reduction averages blocks") {
   test::TempFolder folder;
   write_png(folder.path("a.png"), Image{3, 2, {0, 0, 0, 10, 10, 10, 100, 0, 0, 20, 20, 20, 30, 30, 30, 200, 0, 0}});
@@ -106,13 +119,13 @@ TEST_CASE("bad input: images") {
   refuse("<!doctype html><title>404", "is an HTML page, expected a JPEG or PNG image");
   refuse("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the data, expected a JPEG or PNG image");
   refuse("II*" + std::string(9, '\0'), "is a TIFF image, expected a JPEG or PNG image");
-  refuse("GIF89a", "is of an unknown format, expected a JPEG or PNG image");
+  refuse("wibble", "is of an unknown format, expected a JPEG or PNG image");
+  refuse("GIF89a", "header: 0 x 0 pixels, expected at least one");
+  refuse("P6\n9 9\n255\nshort", "9 x 9 pixels in 16 bytes, expected a whole PNM image");
 
   const Image picture = test::picture(64, 48);
   const std::string good = test::jpeg(picture);
   test::JpegOptions options;
-  options.cmyk = true;
-  refuse(test::jpeg(picture, options), "header: CMYK colours, expected RGB or grey");
   size_t pixels = good.find("\xff\xda");
   refuse(good.substr(0, (pixels + good.size()) / 2), "row 14: Premature end of JPEG file, expected a whole JPEG image");
   refuse(good.substr(0, good.size() - 2), "row 30: Premature end of JPEG file, expected a whole JPEG image");

@@ -59,7 +59,8 @@ std::string jpeg(const Image& image, const JpegOptions& options) {
   for (int64_t y = 0; y < image.height; y++) {
     for (int64_t x = 0; x < image.width; x++)
       for (int k = 0; k < c.input_components; k++)
-        row[size_t(x * c.input_components + k)] = k < 3 ? image.rgb[size_t((y * image.width + x) * 3 + k)] : 0;
+        row[size_t(x * c.input_components + k)] =
+            k < 3 ? image.rgb[size_t((y * image.width + x) * 3 + k)] : 255;  // inverted, as Adobe's marker says
     JSAMPROW rows[1] = {row.data()};
     jpeg_write_scanlines(&c, rows, 1);
   }

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "data/slide/tiff_directory.h"
+#include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/sharded.h"
 #include "data/weights/torch_file.h"
@@ -73,5 +75,16 @@ void fuzz_json(std::string_view bytes) {
   });
   guarded([&] { static_cast<void>(read_sharded(view_of(bytes))); });
 }
+
+void fuzz_geojson(std::string_view bytes) {
+  guarded([&] { static_cast<void>(mask_of(parse_tissue(bytes, "file"), 64, 48, 10, "file")); });
+  void fuzz_tiff(std::string_view bytes) {
+    guarded([&] {
+      const FileView file("file", bytes);
+      for (const TiffPage& p : read_tiff_directories(file))
+        for (size_t i = 0; i < p.offsets.size(); i++)
+          if (p.offsets[i] > bytes.size() || p.counts[i] > bytes.size() - p.offsets[i]) throw std::logic_error("a tile past the end");
+    });
+  }
 
 }  // namespace stflow::test

@@ -12,5 +12,10 @@ void fuzz_zip(std::string_view bytes);
 void fuzz_pickle(std::string_view bytes);
 /// JSON, compared with the library's own parser; and as the index of weights in several files.
 void fuzz_json(std::string_view bytes);
+/// Outlines of tissue, plain or gzip, and the mask of them.
+void fuzz_geojson(std::string_view bytes);
+
+/// The directories of a TIFF file.
+void fuzz_tiff(std::string_view bytes);
 
 }  // namespace stflow::test

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -195,6 +196,8 @@ TEST_CASE("fit: choices are made on training or validation sections, weights on 
   CHECK(first.pearson != second.pearson);
   CHECK(first.pearson >= std::max(first.expert, first.denoiser));
   const Predictor one = a.take(), other = b.take();
+  REQUIRE(one.validation.size() == 4);  // of one fold, so that the mean over genes is the one that was maximised
+  CHECK(std::accumulate(one.validation.begin(), one.validation.end(), 0.0) / 4 == doctest::Approx(first.pearson).epsilon(1e-12));
   const Tensor w = one.parameters().values(), v = other.parameters().values();
   CHECK(std::equal(w.as<float>(), w.as<float>() + w.size(), v.as<float>()));
   CHECK(one.targets.mean == other.targets.mean);

@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -80,7 +82,12 @@ TEST_CASE("predictor: written and read it predicts the same, as one member or se
     CHECK(q.genes == p.genes);
     CHECK(q.encoder == p.encoder);
     CHECK(q.blend == p.blend);
+    CHECK(p.validation.size() == (c.expert ? 4 : 0));  // without an expert nothing is chosen, so nothing is left out
+    CHECK(q.validation == p.validation);
     CHECK(to_json(q.config) == to_json(p.config));
+    CHECK(p.novelty.size() == 54);
+    CHECK(q.novelty.features == p.novelty.features);
+    CHECK(q.novelty.distances == p.novelty.distances);
     const Prediction a = p.predict(slide), b = q.predict(slide);
     CHECK(a.mean == b.mean);
     CHECK(a.sd == b.sd);
@@ -123,8 +130,9 @@ TEST_CASE("predictor: the mean over draws and members is theirs, and so is the v
   p.config.samples = 5;  // three draws of each member
   const Slide slide = test::synthetic_slide("T", 20, 6, 4, 80);
   const std::vector<float> inputs = p.pipeline.apply(slide);
-  std::vector<double> mean, variance;
-  p.denoise(slide, inputs, mean, variance);
+  p.blend = 1;
+  const std::vector<double> quantiles{0, 0.25, 0.5, 1};
+  const Prediction whole = p.predict(slide, {.quantiles = quantiles, .keep_draws = true});
   // The same by hand: draw d belongs to member d / 3 and to the key of d.
   Geometry geometry;
   geometry.build(slide.coords(), slide.ranks(), p.config.geometry, DType::f32);
@@ -137,22 +145,89 @@ TEST_CASE("predictor: the mean over draws and members is theirs, and so is the v
     p.prior.sample(slide.ranks(), RandomKey(p.config.seed, Stream::prior, 0xffffffffu, d), p.targets, y);
     sampler.sample(y, p.config.sample_steps, p.config.solver);
   }
+  REQUIRE(whole.draws.size() == 6);
   for (size_t i = 0; i < 80; i++) {
+    const double scale = p.targets.sd[i % 4], at = p.targets.mean[i % 4];
+    std::vector<double> of;
     double m = 0, v = 0;
-    for (const auto& y : draws) m += double(y[i]) / 6;
-    for (const auto& y : draws) v += (double(y[i]) - m) * (double(y[i]) - m) / 5;
-    REQUIRE(mean[i] == doctest::Approx(m).epsilon(1e-9));
-    REQUIRE(variance[i] == doctest::Approx(v).epsilon(1e-9));
+    for (size_t d = 0; d < 6; d++) {
+      of.push_back(double(draws[d][i]) * scale + at);
+      m += of[d] / 6;
+      REQUIRE(double(whole.draws[d][i]) == doctest::Approx(of[d]).epsilon(1e-5));
+    }
+    for (double y : of) v += (y - m) * (y - m) / 5;
     REQUIRE(v > 0);
-  }
-  p.blend = 1;
-  const Prediction whole = p.predict(slide);
-  for (size_t i = 0; i < 80; i++) {
-    REQUIRE(double(whole.mean[i]) == doctest::Approx(mean[i] * p.targets.sd[i % 4] + p.targets.mean[i % 4]).epsilon(1e-5));
-    REQUIRE(double(whole.sd[i]) == doctest::Approx(std::sqrt(variance[i]) * p.targets.sd[i % 4]).epsilon(1e-5));
+    REQUIRE(double(whole.mean[i]) == doctest::Approx(m).epsilon(1e-5));
+    REQUIRE(double(whole.sd[i]) == doctest::Approx(std::sqrt(v)).epsilon(1e-5));
+    std::sort(of.begin(), of.end());
+    const double want[] = {of[0], of[1] + 0.25 * (of[2] - of[1]), (of[2] + of[3]) / 2, of[5]};
+    for (size_t q = 0; q < 4; q++) REQUIRE(double(whole.quantiles[q][i]) == doctest::Approx(want[q]).epsilon(1e-5));
   }
   p.config.samples = 2, p.blend = 0;  // the expert alone draws nothing
   for (float sd : p.predict(slide).sd) CHECK(sd == 0);
+}
+
+TEST_CASE("predictor: in tiles of any size a slide's prediction has the bytes of the whole slide's") {
+  for (const bool exact : {true, false}) {
+    ModelConfig c = config_of(2);
+    c.geometry.frames = exact ? FrameMode::exact : FrameMode::reference;
+    c.solver = exact ? Solver::euler : Solver::heun;
+    const Predictor p = trained(c);
+    Slide slide = test::synthetic_slide("T", 500, 6, 4, 90);  // a strip of 7 columns: rows are 86 apart
+    for (size_t i = 0; i < 40; i++) slide.xy[2 * i] = slide.xy[0], slide.xy[2 * i + 1] = slide.xy[1];  // some in one place
+    const PredictOptions whole_options{.quantiles = {0.1, 0.9}, .keep_draws = true};
+    const Prediction whole = p.predict(slide, whole_options);
+    CHECK(whole.tiles == 1);
+    for (int64_t most : {499, 300, exact ? 200 : 260}) {
+      CAPTURE(most);
+      PredictOptions options = whole_options;
+      options.most_spots = most;
+      test::with_threads([&](int) {
+        const Prediction tiled = p.predict(slide, options);
+        CHECK(tiled.tiles > 1);
+        CHECK(tiled.largest_tile <= most);
+        CHECK(tiled.mean == whole.mean);
+        CHECK(tiled.sd == whole.sd);
+        CHECK(tiled.quantiles == whole.quantiles);
+        CHECK(tiled.draws == whole.draws);
+      });
+    }
+    CHECK_THROWS_WITH_AS((void)p.predict(slide, {.most_spots = 30}),
+                         doctest::Contains("spots decide on one, expected at most 30, which the memory allows"), Error);
+  }
+}
+
+TEST_CASE("predictor: known spots are what they are, and the others see them") {
+  for (const Solver solver : {Solver::euler, Solver::heun}) {
+    ModelConfig c = config_of(2);
+    c.solver = solver;
+    const Predictor p = trained(c);
+    const Slide slide = test::synthetic_slide("T", 200, 6, 4, 95);
+    const Prediction free = p.predict(slide);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    PredictOptions options{.quantiles = {0.5}, .known = std::vector<float>(800, nan)};
+    CHECK(p.predict(slide, options).mean == free.mean);                       // nothing known
+    for (size_t i = 0; i < 800; i += 8) options.known[i] = 3 + float(i % 5);  // gene 1 of every other spot
+    const Prediction held = p.predict(slide, options);
+    double moved = 0;
+    for (size_t i = 0; i < 800; i++) {
+      if (i % 8 == 0) {
+        REQUIRE(held.mean[i] == options.known[i]);
+        REQUIRE(held.quantiles[0][i] == options.known[i]);
+        REQUIRE(held.sd[i] == 0);
+      } else {
+        moved += std::fabs(double(held.mean[i]) - double(free.mean[i]));
+      }
+    }
+    CHECK(moved > 0.1);
+    options.most_spots = 150;  // in tiles, too
+    const Prediction tiled = p.predict(slide, options);
+    CHECK(tiled.tiles > 1);
+    CHECK(tiled.mean == held.mean);
+    // Everything known: nothing is left to predict.
+    std::vector<float> all = log1p(slide.counts);
+    CHECK(p.predict(slide, {.known = all}).mean == all);
+  }
 }
 
 TEST_CASE("bad input: features of another width than the model's") {
@@ -203,8 +278,18 @@ TEST_CASE("bad input: model files") {
   refused("{}: tensor 'prior.mu': 3 numbers, expected 4", [](Bent& b) { b.reshape("prior.mu", {3}, 3); });
   refused("{}: prior: mu 1, theta -1, pi 0.5 of gene 1, expected a distribution",
           [](Bent& b) { b.first("prior.mu") = 1, b.first("prior.theta") = -1, b.first("prior.pi") = 0.5; });
-  for (const char* name :
-       {"features.sd", "targets.mean", "expert.weight", "expert.offset", "prior.theta", "member1.image_transform.bias"}) {
+  refused("{}: novelty: 324 features of 54 spots, expected 6 finite ones of each and ascending distances",
+          [](Bent& b) { b.first("novelty.distances") = 1e9; });
+  refused("{}: novelty: 324 features of 53 spots, expected 6 finite ones of each and ascending distances",
+          [](Bent& b) { b.reshape("novelty.distances", {53}, 53); });
+  {
+    Bent old(good);  // a file of before novelty: without a flag
+    std::erase_if(old.tensors, [](const OutTensor& t) { return t.source.name.starts_with("novelty."); });
+    write_safetensors(path, old.tensors, old.metadata);
+    CHECK_FALSE(Predictor::load(path).novelty.active());
+  }
+  for (const char* name : {"novelty.features", "features.sd", "targets.mean", "expert.weight", "expert.offset", "prior.theta",
+                           "member1.image_transform.bias"}) {
     CAPTURE(name);
     Bent bent(good);
     std::erase_if(bent.tensors, [&](const OutTensor& t) { return t.source.name == name; });

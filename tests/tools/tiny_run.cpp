@@ -79,8 +79,8 @@ std::vector<std::string> TinyRun::words(const std::string& run, const std::vecto
 
 std::vector<std::string> TinyRun::predict(const std::string& run, const std::string& out) const {
   folder.file("c.csv", "sample,image,counts,spots,mpp\nC,C.png,C.tsv,C_spots.tsv,\n");
-  return {"predict",     path(run),     "--data", path("c.csv"), "--encoder", path("encoder.safetensors"),
-          "--cache-dir", path("cache"), "--out",  path(out),     "--quiet"};
+  return {"predict",     path("c.csv"), "--model", path(run), "--encoder", path("encoder.safetensors"),
+          "--cache-dir", path("cache"), "--out",   path(out), "--quiet"};
 }
 
 void TinyRun::section(const std::string& name, uint32_t s) const {

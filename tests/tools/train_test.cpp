@@ -47,8 +47,8 @@ TEST_CASE("train: one JSON object on stdout, and a folder with everything") {
   // predict gives the same numbers for the test section.
   data.folder.file("c.csv", "sample,image,counts,spots,mpp\nC,C.png,C.tsv,C_spots.tsv,\n");
   const std::vector<std::string> predict{
-      "predict",          run,     "--data",           data.path("c.csv"), "--encoder", data.path("encoder.safetensors"), "--cache-dir",
-      data.path("cache"), "--out", data.path("C.csv"), "--quiet"};
+      "predict", data.path("c.csv"), "--model", run, "--encoder", data.path("encoder.safetensors"), "--cache-dir", data.path("cache"),
+      "--out",   data.path("C.csv"), "--quiet"};
   const test::Ran p = test::run_stflow(predict);
   CHECK_MESSAGE(p.code == 0, p.err);
   CHECK(test::read_file(data.path("C.csv")) == test::read_file(run + "/predictions/C.csv"));
@@ -170,11 +170,11 @@ TEST_CASE("bad input: train and predict refuse in one line, before any work") {
   }
   CHECK(test::read_file(data.path("full/note")) == "mine");
   for (const Case& c : std::vector<Case>{
-           {{"predict", data.path("none"), "--data", data.path("manifest.csv"), "--out", data.path("o.csv")}, 66, data.path("none")},
-           {{"predict", data.path("A.png"), "--data", data.path("manifest.csv"), "--out", data.path("o.csv")}, 65, data.path("A.png")},
-           {{"predict", "m", "--data", data.path("manifest.csv")}, 64, "--out: found nothing, expected a file to write"},
-           {{"predict", "m", "--out", data.path("o.csv")}, 64, "--data: found nothing, expected sections to predict"},
-           {{"predict", "m", "--data", "d", "--out", file}, 73, file + ": exists, expected a new file; pass --overwrite"},
+           {{"predict", data.path("manifest.csv"), "--model", data.path("none"), "--out", data.path("o.csv")}, 66, data.path("none")},
+           {{"predict", data.path("manifest.csv"), "--model", data.path("A.png"), "--out", data.path("o.csv")}, 65, data.path("A.png")},
+           {{"predict", data.path("manifest.csv"), "--model", "m"}, 64, "--out: found nothing, expected a file to write"},
+           {{"predict", "d", "--out", data.path("o.csv")}, 64, "--model: found nothing, expected a run's folder or its model.safetensors"},
+           {{"predict", "d", "--model", "m", "--out", file}, 73, file + ": exists, expected a new file; pass --overwrite"},
        }) {
     const test::Ran r = test::run_stflow(c.more);
     CAPTURE(c.line);

@@ -9,6 +9,7 @@
 #include "engine/version.h"
 #include "tools/commands.h"
 #include "tools/encoder/patch_encoder.h"
+#include "tools/memory.h"
 
 namespace stflow {
 namespace {
@@ -57,15 +58,18 @@ int bench(const Args& args) {
   std::string what = "all";
   DeviceFlag device;
   double seconds = 2, limit = 120;
-  std::string precision = "f32";
+  std::string precision = "f32", max_mem = "4G";
   std::vector<std::string> spots_text{"200", "3000", "10000"}, images_text{"1", "8"}, sizes{"B/16"};
   Options o("bench", "Times the operators, a training step and sampling on this machine.", "stflow bench step --threads 2 --json");
-  o.argument("what", &what, "what to time").choices({"all", "step", "sample", "ops", "vit", "gemm", "peak", "allreduce"}).optional();
+  o.argument("what", &what, "what to time")
+      .choices({"all", "step", "sample", "ops", "vit", "gemm", "peak", "allreduce", "slide"})
+      .optional();
   o.flag("seconds", &seconds, "time for each row, after one run to warm up; at least three runs").range(0, 3600);
-  o.flag("spots", &spots_text, "sizes of the slides of step, sample and ops").placeholder("N,...");
+  o.flag("spots", &spots_text, "sizes of the slides of step, sample, slide and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
   o.flag("sizes", &sizes, "sizes of vit: S/16, B/16, L/16, g/14").placeholder("SIZE,...");
   o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16", "int8"});
+  o.flag("max-mem", &max_mem, "memory for slide").placeholder("SIZE");
   o.flag("limit", &limit, "a vit that takes longer than this many seconds is run once").at_least(0);
   declare_device(o, device);
   if (!o.parse(args)) return 0;
@@ -106,6 +110,11 @@ int bench(const Args& args) {
         terminal::info("sample, {} preset, {} spots", preset, n);
         add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds, device); }));
       }
+    }
+  if (wanted("slide"))
+    for (const int64_t n : spots) {
+      terminal::info("slide, {} spots", n);
+      add("slide", benchmark::in_child([&] { return benchmark::measure_slide(n, parse_bytes("max-mem", max_mem), seconds, device); }));
     }
   if (wanted("ops"))
     for (const int64_t n : spots) {

@@ -32,6 +32,9 @@ JsonOut measure_vit(const std::string& size, Precision precision, int64_t images
 JsonOut measure_step(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
 /// Geometry, what depends on the slide alone, and one draw of four evaluations: times and "arena_bytes".
 JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds, const DeviceFlag& device);
+/// A whole model (default preset, the width of the shipped encoder's features, all draws) on a slide of `spots` spots, whose features are
+/// in a file of the folder TMPDIR or /tmp, in tiles that fit `limit` bytes: times, "tiles", "largest_tile", "planned_bytes".
+JsonOut measure_slide(int64_t spots, uint64_t limit, double seconds, const DeviceFlag& device);
 /// Each kind of operator in a step at the authors' sizes on a slide of `spots` spots, forward and backward: calls, median seconds of them
 /// all, bytes that it has to move (inputs once, results once, gradients likewise) and the rate.
 std::vector<JsonOut> measure_operators(int64_t spots, double seconds, const DeviceFlag& device);

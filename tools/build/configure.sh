@@ -18,6 +18,8 @@ if [ -n "$nvcc" ] && [ -e /dev/nvidia0 ]; then cuda=1; fi
 cat > "$1.tmp" <<END
 HDF5_INCLUDES := ${includes//-I/-isystem }
 HDF5_LIBS := $libs
+OPENJPEG_INCLUDES := $(pkg-config --cflags-only-I libopenjp2 2>/dev/null | sed 's/-I */-isystem /g')
+OPENJPEG_LIBS := $(pkg-config --libs libopenjp2 2>/dev/null || echo -lopenjp2)
 NVCC := $nvcc
 CUDA ?= $cuda
 END

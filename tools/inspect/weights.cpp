@@ -1,14 +1,15 @@
-// stflow inspect: what a file of weights is.
+#include "tools/inspect/weights.h"
+
 #include <map>
 
 #include "data/weights/open.h"
 #include "engine/text.h"
 #include "model/key_maps.h"
 #include "model/network.h"
-#include "tools/commands.h"
 #include "tools/encoder/network_names.h"
 #include "tools/encoder/source.h"
 #include "tools/json_out.h"
+#include "tools/terminal.h"
 
 namespace stflow {
 namespace {
@@ -47,21 +48,10 @@ std::string text_of(const JsonOut& value) {
 
 }  // namespace
 
-int inspect(const Args& args) {
-  std::string in, part, preset;
-  bool list = false, hash = false;
-  Options o("inspect", "Says what a file of weights is and whether an encoder can be made of it.",
-            "stflow inspect pytorch_model.bin --tensors");
-  o.argument("file", &in, "file or folder of weights, or the name of a downloaded encoder");
-  o.flag("preset", &preset, "the published encoder that these weights are").placeholder("NAME");
-  o.flag("part", &part, "which of several state dicts (teacher, student...)").placeholder("NAME");
-  o.flag("tensors", &list, "list every tensor");
-  o.flag("sha256", &hash, "the hash of the file, too: reads all of it");
-  if (!o.parse(args)) return 0;
-
+void inspect_weights(const std::string& in, const WeightsInspection& wish) {
   const EncoderSource source = find_encoder(in);
-  const Preset* chosen = preset.empty() ? source.preset : &preset_named(preset);
-  const Weights w = open_weights(source.path, part);
+  const Preset* chosen = wish.preset.empty() ? source.preset : &preset_named(wish.preset);
+  const Weights w = open_weights(source.path, wish.part);
   std::map<std::string, int64_t> types;
   int64_t parameters = 0;
   for (const StoredTensor& t : w.tensors()) {
@@ -75,12 +65,12 @@ int inspect(const Args& args) {
                {"parameters", parameters}};
   json["elements"] = types;
   add_network(json, w, chosen ? preset_metadata(*chosen, Recipe::card) : std::map<std::string, std::string>{});
-  if (hash) json["sha256"] = w.sha256();
+  if (wish.hash) json["sha256"] = w.sha256();
   json["metadata"] = w.metadata();
   json["notes"] = w.notes();
-  if (list)
+  if (wish.list)
     for (const StoredTensor& t : w.tensors()) json["tensor"][t.name] = {{"dtype", name_of(t.type)}, {"shape", t.shape}};
-  if (terminal::settings().json) return print_json(json), 0;
+  if (terminal::settings().json) return print_json(json);
 
   std::string text = fmt::format("{}\n  container      {}, {} bytes\n  tensors        {}, {} parameters\n", w.path(), w.container(),
                                  w.file_bytes(), w.tensors().size(), parameters);
@@ -91,13 +81,12 @@ int inspect(const Args& args) {
     if (json.contains(key)) text += fmt::format("  {:<14} {}\n", key, text_of(json[key]));
   if (json.contains("network"))
     for (const auto& [key, value] : json["network"].items()) text += fmt::format("  network        {} = {}\n", key, text_of(value));
-  if (hash) text += fmt::format("  sha256         {}\n", json["sha256"].get<std::string>());
+  if (wish.hash) text += fmt::format("  sha256         {}\n", json["sha256"].get<std::string>());
   for (const auto& [key, value] : w.metadata()) text += fmt::format("  metadata       {} = {}\n", shown(key), shown(value, 100));
   for (const std::string& n : w.notes()) text += fmt::format("  note           {}\n", n);
-  if (list)
+  if (wish.list)
     for (const StoredTensor& t : w.tensors()) text += fmt::format("  {:<5} {:<20} {}\n", name_of(t.type), t.shape_text(), t.name);
   terminal::result(text);
-  return 0;
 }
 
 }  // namespace stflow

@@ -1,0 +1,270 @@
+// stflow predict: a trained model on slides and sections it has never seen.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "data/dataset.h"
+#include "data/feature_store.h"
+#include "engine/file.h"
+#include "engine/hash.h"
+#include "engine/text.h"
+#include "model/folds.h"
+#include "model/geometry.h"
+#include "model/metrics.h"
+#include "tools/commands.h"
+#include "tools/device_flag.h"
+#include "tools/encoder/slide_job.h"
+#include "tools/json_out.h"
+#include "tools/memory.h"
+#include "tools/predict/inputs.h"
+#include "tools/predict/plan.h"
+#include "tools/predict/result.h"
+#include "tools/ranks.h"
+#include "tools/signals.h"
+
+namespace stflow {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PredictFlags {
+  InputFlags in;
+  DeviceFlag device;
+  RankFlags ranks;
+  std::string model, out, format = "h5ad", max_mem;
+  std::vector<std::string> quantiles{"0.05", "0.95"};
+  bool overwrite = false, clip = true, keep_samples = false, dry_run = false;
+  int64_t samples = 0;
+};
+
+/// What all sections are predicted with.
+struct Job {
+  const PredictFlags& flags;
+  const Predictor& model;
+  const std::string model_hash;
+  PredictOptions options;
+  uint64_t limit = 0;  // bytes; 0: none
+  std::vector<Section> known;
+};
+
+// This rank's share of the sections, the others' being left out: each rank reads all, which is quick, and predicts its own.
+void keep_share(std::vector<PredictInput>& inputs, const Team& team) {
+  std::vector<int64_t> sizes;
+  for (const PredictInput& i : inputs) sizes.push_back(i.section.size());
+  const std::vector<bool> mine = own_of(sizes, team, "predict");
+  std::vector<PredictInput> own;
+  for (size_t i = 0; i < inputs.size(); i++)
+    if (mine[i]) own.push_back(std::move(inputs[i]));
+  inputs = std::move(own);
+}
+
+std::vector<double> quantiles_of(const std::vector<std::string>& words) {
+  std::vector<double> q;
+  for (const std::string& w : words) {
+    const auto value = parse_number(w);
+    if (!value || !(*value >= 0 && *value <= 1)) fail(Exit::usage, "--quantiles: found '{}', expected numbers from 0 to 1", w);
+    q.push_back(*value);
+  }
+  return q;
+}
+
+// Features of a slide, in a file: there may be more of them than memory holds.
+void embed_slide(PredictInput& input, PatchEncoder& encoder, FeatureStore& store) {
+  const Section& s = input.section;
+  const PatchSpec& spec = encoder.scaled_spec();
+  const int64_t side = patch_side(s, spec);
+  const auto slide = input.slide;
+  PatchJob job = slide->by_rows() ? section_job(s, spec, {}, {})
+                                  : slide_job(
+                                        s.sample(), [slide] { return slide; }, s.xy, side, spec.size);
+  job.row = [&store](int64_t row, const float* features) { store.put(row, features); };
+  job.done = [] {};
+  terminal::Progress progress("features", s.size());
+  embed_patches(encoder, {std::move(job)}, progress);
+  progress.finish();
+}
+
+// Spots on tiles that cannot be decoded are left out, where --bad-tiles allows it.
+void leave_out_bad(PredictInput& input, const PatchSpec& spec) {
+  Section& s = input.section;
+  const std::vector<int64_t> bad = patches_on_bad_tiles(*input.slide, s.xy, patch_side(s, spec), spec.size);
+  if (bad.empty()) return;
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < s.size(); i++)
+    if (std::binary_search(bad.begin(), bad.end(), i)) input.missing.push_back(s.spots[size_t(i)]);
+    else rows.push_back(i);
+  if (rows.empty())
+    fail(Exit::data, "{}: all {} spots lie on tiles that cannot be decoded, expected one that does not", s.sample(), s.size());
+  terminal::warn("{}: {} of {} spots lie on tiles that cannot be decoded and are left out: {}", s.sample(), bad.size(), s.size(),
+                 listed(input.missing));
+  s.keep(rows);
+  const auto keep = [&](std::vector<int32_t>& column) {
+    std::vector<int32_t> kept;
+    for (const int64_t r : rows) kept.push_back(column[size_t(r)]);
+    if (!column.empty()) column = kept;
+  };
+  if (!input.places.array_row.empty()) keep(input.places.array_row), keep(input.places.array_col);
+}
+
+// Predicts a section, writes the file and says how it went.
+JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, const std::string& path) {
+  const PredictFlags& f = job.flags;
+  Section& section = input.section;
+  const Panel panel{job.model.genes, "the model's"};
+  const auto& have = section.genes;
+  const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(),
+                                    [&](const std::string& g) { return std::find(have.begin(), have.end(), g) != have.end(); });
+  if (!measured) section.counts = {};
+  if (input.slide && f.in.slides.bad_tiles == "skip" && !input.slide->by_rows()) leave_out_bad(input, encoder->scaled_spec());
+  if (input.slide) section.feature_dim = encoder->dim();
+  Slide slide = make_slide(section, panel, f.in.data.missing());
+  if (const Section* known = known_of(job.known, section.sample()))
+    job.options.known = known_values(*known, section.spots, job.model.genes);
+  else job.options.known.clear();
+
+  const PredictionPlan plan = plan_prediction(job.model, slide.size(), job.options, job.limit, rss_bytes());
+  job.options.most_spots = plan.most_spots;
+  terminal::info("plan: {}: {}", section.sample(), text_of(plan));
+  std::optional<FeatureStore> store;
+  if (input.slide && !f.dry_run) {
+    store.emplace(slide.size(), section.feature_dim, folder_of(path));
+    embed_slide(input, *encoder, *store);
+    slide.lent = store->rows();
+  }
+  JsonOut json{{"spots", slide.size()}};
+  if (f.dry_run) return json;
+  job.options.each_draw = [&] {
+    check_stop();
+    if (store) store->forget();
+  };
+  Prediction p = job.model.predict(slide, job.options);
+  const auto g = int64_t(panel.genes.size());
+  if (measured && !slide.counts.empty()) json["pearson_mean"] = score(matrix(p.mean, g), matrix(log1p(slide.counts), g)).mean_pearson;
+  json["tiles"] = p.tiles;
+  json["file"] = path;
+  if (!input.missing.empty()) json["missing"] = input.missing;
+  PredictionFile file = prediction_file(job.model, job.model_hash, input, slide, job.options, std::move(p), f.clip);
+  slide = {};
+  if (path.ends_with(".h5ad")) add_image(input, file);
+  check_stop();
+  write_prediction(path, file);
+  return json;
+}
+
+void tell(const std::string& sample, const JsonOut& result) {
+  const auto spots = result["spots"].get<int64_t>();
+  const std::string where = result.contains("file") ? " in " + result["file"].get<std::string>() : "";
+  if (result.contains("pearson_mean") && result["pearson_mean"].is_number())
+    terminal::info("{}: {} spots{}, Pearson {:.4f} against its own counts", sample, spots, where, result["pearson_mean"].get<double>());
+  else terminal::info("{}: {} spots{}", sample, spots, where);
+}
+
+std::vector<Section> read_known(const InputFlags& f) {
+  if (f.known.empty()) return {};
+  DataOptions reading = f.data.reading();
+  reading.embeddings.clear();
+  Dataset set = open_dataset(f.known, reading);
+  for (const std::string& w : set.warnings) terminal::warn("{}", w);
+  return std::move(set.sections);
+}
+
+int predict_as(Team& team, const PredictFlags& f) {
+  if (team.lead() && fs::exists(f.out) && !f.overwrite && !f.dry_run)
+    fail(Exit::create, "{}: exists, expected a new file; pass --overwrite", f.out);
+  const ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  terminal::detailed("device: {}", device.text);
+  catch_stop_signals();
+  Predictor model = Predictor::load(f.model, device.context);
+  if (f.samples > 0) model.config.samples = int(f.samples);
+  Job job{f, model, sha256(FileView(f.model).text()), {}, f.max_mem.empty() ? 0 : parse_bytes("max-mem", f.max_mem), read_known(f.in)};
+  job.options.quantiles = quantiles_of(f.quantiles), job.options.keep_draws = f.keep_samples;
+
+  FeatureOptions features = f.in.data.features(device.context);
+  std::unique_ptr<PatchEncoder> encoder;
+  const auto patch_encoder = [&]() -> PatchEncoder& {
+    if (!encoder) encoder = std::make_unique<PatchEncoder>(features.encoder);
+    return *encoder;
+  };
+  const bool slides =
+      std::any_of(f.in.paths.begin(), f.in.paths.end(), [](const std::string& p) { return !fs::exists(p) || !holds_sections(p); });
+  const Section* measured = slides && job.known.size() == 1 ? job.known.data() : nullptr;
+  if (slides && job.known.size() > 1)
+    fail(Exit::data, "{}: {} sections, expected the measured spots of one slide", f.in.known, job.known.size());
+  std::vector<PredictInput> inputs = read_inputs(f.in, slides ? patch_encoder().scaled_spec().microns : 0, measured);
+
+  std::string samples;
+  for (const PredictInput& i : inputs) samples += fmt::format("section {} of {} spots\n", i.section.sample(), i.section.size());
+  team.same("what is to be done", fmt::format("model: sha256 {}\nsamples: {}\n{}", job.model_hash, model.config.samples, samples));
+  const bool several = inputs.size() > 1;
+  std::vector<std::string> order;
+  for (const PredictInput& i : inputs) order.push_back(i.section.sample());
+  if (!f.dry_run) make_output_folder(several ? f.out : folder_of(f.out));
+  if (!several) check_prediction_name(f.out);
+  keep_share(inputs, team);
+  std::vector<Section> with_spots;
+  for (PredictInput& i : inputs)
+    if (!i.slide) with_spots.push_back(std::move(i.section));
+  if (!with_spots.empty() && !f.dry_run) compare_origin(model.encoder, add_features(with_spots, features, alone()), f.in.paths[0]);
+  size_t next = 0;
+  for (PredictInput& i : inputs)
+    if (!i.slide) i.section = std::move(with_spots[next++]);
+    else compare_origin(model.encoder, patch_encoder().origin(), i.section.source.image);
+
+  JsonOut own = JsonOut::object();
+  for (PredictInput& i : inputs) {
+    const std::string sample = i.section.sample();
+    own[sample] = predict_section(job, i, encoder.get(), several ? f.out + "/" + sample + "." + f.format : f.out);
+    if (team.size() == 1) tell(sample, own[sample]);
+    i = {};
+  }
+  JsonOut found = JsonOut::object(), json = JsonOut::object();
+  for (const std::string& text : team.collect("results", own.dump())) found.update(JsonOut::parse(text));
+  for (const std::string& sample : order) {
+    if (!found.contains(sample)) continue;
+    if (team.size() > 1) tell(sample, found[sample]);
+    json[sample] = found[sample];
+  }
+  if (terminal::settings().json && team.lead()) print_json(json);
+  return 0;
+}
+
+}  // namespace
+
+int predict(const Args& args) {
+  PredictFlags f;
+  Options o("predict", "Predicts expression from histology with a trained model.", "stflow predict slide.svs --model runs/1 -o slide.h5ad");
+  o.argument("input", &f.in.paths, "slides or folders of them; sections in a recognised layout, a manifest or an .h5ad file")
+      .placeholder("INPUT");
+  o.flag("model", &f.model, "a run's folder or its model.safetensors").placeholder("RUN").letter('m');
+  o.section("Output");
+  o.flag("out", &f.out, "file to write: .h5ad, .csv, .geojson or .geojson.gz; for several sections a folder")
+      .placeholder("FILE")
+      .letter('o');
+  o.flag("format", &f.format, "of the files in a folder").choices({"h5ad", "csv", "geojson", "geojson.gz"});
+  o.flag("clip", &f.clip, "no negative values");
+  o.flag("overwrite", &f.overwrite, "replace earlier files");
+  o.flag("dry-run", &f.dry_run, "show the plan and stop");
+  o.section("Sampling");
+  o.flag("samples", &f.samples, "joint draws, of which the mean is the prediction; 0: as in training").range(0, 4096);
+  o.flag("quantiles", &f.quantiles, "of the draws, as layers of an .h5ad file").placeholder("Q,...");
+  o.flag("keep-samples", &f.keep_samples, "every draw as a layer of an .h5ad file");
+  o.flag("known", &f.in.known, "measured spots, which are kept and seen by all others: a data set, a manifest or an .h5ad file")
+      .placeholder("FILE");
+  o.flag("max-mem", &f.max_mem, "memory to stay below: large slides are predicted in tiles, with the same result").placeholder("SIZE");
+  o.section("Slides");
+  o.flag("coords", &f.in.coordinates, "where a slide's spots are: CSV with x and y (centres), or TRIDENT's or CLAM's HDF5 file")
+      .placeholder("FILE");
+  declare_slide(o, f.in.slides);
+  declare_tissue(o, f.in.tissue);
+  o.section("Data");
+  declare_features(o, f.in.data);
+  declare_device(o, f.device);
+  declare_ranks(o, f.ranks);
+  if (!o.parse(args)) return 0;
+  if (f.model.empty()) fail(Exit::usage, "--model: found nothing, expected a run's folder or its model.safetensors");
+  if (f.out.empty()) fail(Exit::usage, "--out: found nothing, expected a file to write");
+  if (fs::is_directory(f.model)) f.model += "/model.safetensors";
+  return as_rank(f.ranks, o, [&](Team& team) { return predict_as(team, f); });
+}
+
+}  // namespace stflow

@@ -1,0 +1,96 @@
+#include "tools/predict/result.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/text.h"
+#include "engine/version.h"
+#include "ops/knn.h"
+
+namespace stflow {
+namespace {
+
+// "q05" for 0.05, "q025" for 0.025.
+std::string quantile_name(double q) {
+  const std::string text = fmt::format("{:.2f}", q), exact = shortest(q);
+  const std::string digits = exact.size() > text.size() ? exact : text;
+  return q >= 1 ? "q100" : "q" + digits.substr(2);
+}
+
+std::map<std::string, std::string> about(const Predictor& model, const std::string& hash, const Section& s) {
+  const ModelConfig& c = model.config;
+  std::map<std::string, std::string> facts{
+      {"version", kVersion},
+      {"model_sha256", hash},
+      {"preset", c.preset},
+      {"seed", std::to_string(c.seed)},
+      {"sampler", fmt::format("{}, {} points, {} draws of {} members", c.solver == Solver::euler ? "euler" : "heun", c.sample_steps,
+                              c.samples, c.members)},
+      {"values", "log(1 + counts)"}};
+  if (s.mpp > 0) facts["mpp"] = shortest(s.mpp), facts["mpp_from"] = s.mpp_from;
+  for (const auto& [key, value] : model.encoder) facts["encoder_" + key] = value;
+  return facts;
+}
+
+double median_spacing(const Slide& slide) {
+  Graph graph;
+  build_knn(slide.coords(), slide.ranks(), 1, graph);
+  return graph.k ? median_neighbour_distance(graph) : 0;
+}
+
+}  // namespace
+
+PredictionFile prediction_file(const Predictor& model, const std::string& hash, const PredictInput& input, const Slide& slide,
+                               const PredictOptions& options, Prediction&& p, bool clipped) {
+  const auto clip = [&](std::vector<float>& values) {
+    for (float& v : values)
+      if (clipped) v = std::max(v, 0.0f);
+  };
+  PredictionFile file;
+  file.section = &input.section;
+  file.genes = model.genes;
+  file.about = about(model, hash, input.section);
+  clip(p.mean);
+  file.mean = std::move(p.mean);
+  file.layers["std"] = std::move(p.sd);
+  for (size_t q = 0; q < p.quantiles.size(); q++) {
+    clip(p.quantiles[q]);
+    file.layers[quantile_name(options.quantiles[q])] = std::move(p.quantiles[q]);
+  }
+  for (size_t d = 0; d < p.draws.size(); d++) {
+    clip(p.draws[d]);
+    file.layers["sample_" + std::to_string(d)] = std::move(p.draws[d]);
+  }
+  const auto column = [](const auto& values) { return std::vector<float>(values.begin(), values.end()); };
+  if (!model.validation.empty()) file.gene_columns["train_pcc"] = column(model.validation);
+  if (model.targets.active()) file.gene_columns["mean"] = column(model.targets.mean), file.gene_columns["std"] = column(model.targets.sd);
+  const Places& places = input.places;
+  if (!places.array_row.empty())
+    file.spot_columns["array_row"] = column(places.array_row), file.spot_columns["array_col"] = column(places.array_col);
+  if (!options.known.empty()) {
+    std::vector<float>& measured = file.spot_columns["measured"];
+    const size_t g = model.genes.size();
+    for (size_t i = 0; i < size_t(slide.size()); i++)
+      measured.push_back(std::all_of(options.known.begin() + int64_t(i * g), options.known.begin() + int64_t((i + 1) * g),
+                                     [](float v) { return !std::isnan(v); }));
+  }
+  constexpr double kVisiumSpot = 0.55;  // its spots are 55 um wide and 100 um apart
+  file.square_spots = input.square;
+  file.spot_diameter = input.square ? places.pitch : kVisiumSpot * (places.pitch > 0 ? places.pitch : median_spacing(slide));
+  return file;
+}
+
+void add_image(const PredictInput& input, PredictionFile& file) {
+  constexpr int64_t kLongest = 2000;  // 10x' own hires image
+  const Section& s = input.section;
+  if (s.source.image.empty()) return;
+  if (input.slide) {
+    file.hires = input.slide->thumbnail(kLongest);
+  } else {
+    const int64_t longest = std::max(s.width, s.height);
+    file.hires = read_image(s.source.image, int(std::max<int64_t>(1, (longest + kLongest - 1) / kLongest)));
+  }
+  file.hires_scale = double(file.hires->width) / double(s.width);
+}
+
+}  // namespace stflow

@@ -1,0 +1,20 @@
+// The flags by which a command takes a slide: what its file says wrongly or not at all.
+#pragma once
+#include <string>
+
+#include "data/slide/slide.h"
+#include "tools/options.h"
+
+namespace stflow {
+
+struct SlideFlags {
+  std::string mpp_csv, bad_tiles = "refuse";
+
+  /// What SlideImage is told, after parsing; `mpp` is that of --mpp. Throws Exit::data for a table that is none.
+  [[nodiscard]] SlideOptions reading(double mpp) const;
+};
+
+/// Declares --mpp-csv and --bad-tiles.
+void declare_slide(Options& o, SlideFlags& f);
+
+}  // namespace stflow

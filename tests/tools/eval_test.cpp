@@ -227,7 +227,7 @@ TEST_CASE("bad input: predictions and truths that do not belong together") {
   const std::string nan = folder.file("nan.csv", "spot,x,y,A\na,1,2,nan\n");
   refused(65, {nan, truth}, nan + ": the table: nan for spot 'a' and gene 'A', expected a finite number");
   const std::string head = folder.file("head.csv", "name,x,y,A\na,1,2,3\n");
-  refused(65, {head, truth}, head + ": line 1: 'name', expected spot,x,y and genes");
+  refused(65, {head, truth}, head + ": line 1: name, x, y, A, expected spot,x,y and genes");
   const std::string none = folder.file("none.csv", "spot,x,y,A\n");
   refused(65, {none, truth}, none + ": 0 spots and 1 genes, expected at least one of each");
   const std::string fraction = folder.file("fraction.csv", "spot,x,y,A\n1x3,1,2,0.5\n");

@@ -75,7 +75,8 @@ std::string genes_text(const Result& r) {
   std::string text;
   if (many > 0)
     text = "best genes:  " + some(order.begin(), order.begin() + many) + "worst genes: " + some(order.rbegin(), order.rbegin() + many);
-  if (s.undefined > 0) text += fmt::format("{} genes are constant, have no correlation, and are left out of the means\n", s.undefined);
+  if (s.undefined > 0)
+    text += fmt::format("left out of the means because they are constant and have no correlation: {} genes\n", s.undefined);
   return text;
 }
 

@@ -30,6 +30,13 @@ void check_unique(const std::string& path, const std::string& what, const std::v
     if (!seen.insert(name).second) fail(Exit::data, "{}: {} {} a second time, expected each once", path, what, shown(name));
 }
 
+void check_names(const ReadPrediction& p) {
+  if (p.spots.empty() || p.genes.empty())
+    fail(Exit::data, "{}: {} spots and {} genes, expected at least one of each", p.path, p.spots.size(), p.genes.size());
+  check_unique(p.path, "spot", p.spots);
+  check_unique(p.path, "gene", p.genes);
+}
+
 void check_finite(const ReadPrediction& p, const std::string& what, const std::vector<float>& values) {
   const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (bad == values.end()) return;
@@ -56,13 +63,6 @@ void read_file(ReadPrediction& p) {
   p.mean = matrix_of(p, "X");
   for (const std::string& name : h5ad_names(p.path))
     if (name.starts_with("layers/") && is_wanted(name.substr(7))) p.layers[name.substr(7)] = matrix_of(p, name);
-}
-
-void check_names(const ReadPrediction& p) {
-  if (p.spots.empty() || p.genes.empty())
-    fail(Exit::data, "{}: {} spots and {} genes, expected at least one of each", p.path, p.spots.size(), p.genes.size());
-  check_unique(p.path, "spot", p.spots);
-  check_unique(p.path, "gene", p.genes);
 }
 
 }  // namespace

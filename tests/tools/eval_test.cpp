@@ -117,7 +117,7 @@ TEST_CASE("eval: one prediction, joined by spot and gene, in every form of file"
   const test::Ran text = run_stflow({"eval", folder.path("p.csv"), truth, "--bootstrap", "0"});
   CHECK(text.out.starts_with("40 spots, 4 genes"));
   CHECK(text.out.find(fmt::format("{:.4f}", want.pooled.mean_pearson)) != std::string::npos);
-  CHECK(text.out.find("1 genes are constant, have no correlation, and are left out of the means\n") != std::string::npos);
+  CHECK(text.out.find("left out of the means because they are constant and have no correlation: 1 genes\n") != std::string::npos);
   CHECK(text.err.find("p: 0 spots only in the prediction, 1 only in the truth, 40 in both") != std::string::npos);
 }
 

@@ -22,6 +22,7 @@ struct EmbedFlags {
   bool overwrite = false, resume = false;
   DataFlags data;
   SlideFlags slides;
+  TissueFlags tissue;
   DeviceFlag device;
   RankFlags ranks;
 };
@@ -52,7 +53,7 @@ int embed_as(Team& team, EmbedFlags& f) {
   const ChosenDevice device = choose_device(f.device, team.place().local_rank);
   f.data.encoder.context = device.context;
   PatchEncoder encoder(f.data.encoder);
-  EmbedInputs inputs = embed_inputs(f.given, f.coordinates, f.data, f.slides, encoder);
+  EmbedInputs inputs = embed_inputs(f.given, f.coordinates, f.data, f.slides, f.tissue, encoder);
   const std::vector<bool> own = share_of(inputs, encoder, f, team);
 
   make_output_folder(inputs.one ? folder_of(f.out) : f.out);
@@ -102,8 +103,8 @@ int embed(const Args& args) {
             "stflow embed sections/manifest.csv --encoder weights/vit.safetensors -o embeddings/");
   o.argument(
        "input", &f.given,
-       "manifest or folder of sections; HDF5 files with patches (HEST) or a folder of them; tile images or a folder of them; with --coords "
-       "one slide or image")
+       "manifest or folder of sections; HDF5 files with patches (HEST) or a folder of them; tile images or a folder of them; slides or a "
+       "folder of them; with --coords one slide or image")
       .placeholder("INPUT");
   o.section("Data");
   o.flag("coords", &f.coordinates, "where to cut patches from INPUT: CSV with x and y (centres), or TRIDENT's or CLAM's HDF5 file")
@@ -114,6 +115,7 @@ int embed(const Args& args) {
       .range(0, 4096);
   declare_reading(o, f.data);
   declare_slide(o, f.slides);
+  declare_tissue(o, f.tissue);
   o.section("Output");
   o.flag("out", &f.out, "HDF5 file; for several samples a folder of <sample>.h5").placeholder("FILE").letter('o');
   o.flag("layout", &f.layout, "hest: embeddings, coords, barcodes; trident: features, coords and its attributes")

@@ -18,6 +18,7 @@
 #include "data/panel.h"
 #include "data/patch_file.h"
 #include "data/png.h"
+#include "data/prediction/read.h"
 #include "data/slide/slide.h"
 #include "data/spatial/h5ad.h"
 #include "data/spatial/mex.h"
@@ -111,6 +112,11 @@ TEST_CASE("fuzz: count tables and spot files") {
   for (const std::string& bytes : {counts, gzip(counts)})
     fuzz(bytes, 1000, [](const std::string& path, const std::string& b) { read_counts(b, path, {}); });
   fuzz(spots, 1000, [](const std::string& path, const std::string& b) { read_spots(b, path, {}); });
+}
+
+TEST_CASE("fuzz: tables of predictions") {
+  fuzz("spot,x,y,ACTB,ERBB2\n1x2,10.5,20,0.25,1e-3\n2x2,11,20,3,0\n", 1000,
+       [](const std::string& path, const std::string& b) { read_prediction_table(b, path); });
 }
 
 TEST_CASE("fuzz: manifests") {

@@ -80,7 +80,7 @@ void read_h5ad_section(Section& s, const DataOptions& options, std::vector<std::
   strip_barcodes(places.spots, options, path);
   std::vector<Scale> scales = pitch_scale(places, bin.microns);
   set_places(s, places, options, warnings);
-  if (s.source.image.empty())
+  if (s.source.image.empty() && s.source.patches.empty())
     for (const SpatialLibrary& l : h.libraries) {
       const std::string image = l.best_image();
       if (image.empty() || !(l.scale_of(image) > 0)) continue;

@@ -84,7 +84,11 @@ void add_cut_patches(PatchJob& job, const Section& s) {
   for (const std::string& name : file->names) {
     const auto at = spot.find(name);
     row->push_back(at == spot.end() ? -1 : at->second);
+    if (at != spot.end()) spot.erase(at);
   }
+  if (!spot.empty())
+    fail(Exit::data, "{}: {}: no patch of {} of the {} spots of {}, expected one of each", file->path, file->dataset, spot.size(), s.size(),
+         s.source.counts);
   for (int64_t first = 0; first < file->count; first += kPiece)
     job.pieces.emplace_back([file, row, first, count = std::min(kPiece, file->count - first)](const PatchJob::Sink& sink) {
       int64_t i = first;

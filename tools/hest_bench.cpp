@@ -171,7 +171,7 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
     terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), todo == "nothing" ? "finished before" : own.save_dir);
     if (todo != "nothing") {
       TrainResult result;
-      const Exit end = train_run(team, own, todo == "resume", config, {data, panel, encoder, device}, start, result);
+      const Exit end = train_run(team, own, todo == "resume", config, {data, panel, encoder, device, run}, start, result);
       if (end != Exit::ok) return int(end);
     }
     if (team.lead() && !f.dry_run) folds.push_back(score_fold(data, panel, f.data.missing(), own.save_dir));

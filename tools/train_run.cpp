@@ -131,7 +131,7 @@ void warn_of_idle(const ModelConfig& c, int ranks) {
 
 Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& config, const TrainJob& job,
                std::chrono::steady_clock::time_point start, TrainResult& result) {
-  const auto& [data, panel, encoder, device] = job;
+  const auto& [data, panel, encoder, device, resumes] = job;
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
   const Slides slides = slides_of(data, panel, f.data.missing());
@@ -158,7 +158,9 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
     if (run) result = finish(fit, *run, f, slides, encoder, start);
   } catch (const Stopped&) {
-    if (run) terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(), run->path());
+    if (run)
+      terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(),
+                     resumes.empty() ? run->path() : resumes);
     return Exit::preempted;
   }
   return Exit::ok;

@@ -15,6 +15,7 @@ struct TrainJob {
   const Panel& panel;
   const Origin& encoder;  // what made the features
   const ChosenDevice& device;
+  std::string resumes{};  // what --save-dir names to continue after a stop; "": the run's own folder
 };
 
 /// What a finished run says, on the rank that has its folder.

@@ -1,6 +1,6 @@
 # make            build ./stflow (installs missing system packages when it may, else prints the line to run)
 # make test       build and run every test
-# make asan|tsan  the same tests under sanitizers (TESTS="..." are arguments of the test program)
+# make asan|tsan  the same tests under sanitizers, tsan: those of threads (TESTS="..." are arguments of the test program)
 # make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
 # make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
 # make CUDA=1     with the CUDA back end for GPUs (by itself where there are nvcc and a GPU; CUDA=0: without)
@@ -110,7 +110,7 @@ ifdef cuda_home
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  $< [nvcc]"
-	@$(NVCC) $(nvcc_flags) $(cuda_architectures) -MMD -MP -c -o $@ $<
+	@$(NVCC) $(nvcc_flags) $(cuda_architectures) -Xptxas -v -MMD -MP -c -o $@ $< > $@.ptxas 2>&1 || { cat $@.ptxas; exit 1; }
 else
 $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -134,6 +134,12 @@ $(BUILD)/flags: FORCE
 
 # The files that want this header.
 $(BUILD)/data/slide/jpeg2000.o $(BUILD)/tests/data/slide/tiny_tiff.o: private FLAGS += $(OPENJPEG_INCLUDES)
+
+# The tests' own code is half of what a sanitizer's build compiles, and none of what it spends its time in afterwards.
+ifeq ($(MODE),asan)
+$(BUILD)/tests/%.o $(BUILD)/tools/%.o: private FLAGS += -Og
+endif
+
 # What --version tells.
 $(BUILD)/tools/version.o: private FLAGS += -DSTFLOW_FLAGS='"$(notdir $(lastword $(CXX))) $(strip $($(MODE)))"'
 
@@ -142,13 +148,22 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(BUILD)/tests/libnccl_stub.so $(if $(f
 	tools/build/run_tests.sh $(BUILD)/tests/all $(TESTS)
 	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)
 
-asan tsan:
+asan:
 	$(MAKE) MODE=$@ test
+
+# What has threads of its own, and no more of the program than that takes: the pool, the store of ranks and the connections to it.
+THREADED := $(wildcard engine/*.cpp engine/cuda/*.cpp engine/distributed/*.cpp) $(addprefix tests/,main.cpp run.cpp ranks.cpp engine/threads_test.cpp engine/distributed/team_test.cpp)
+$(BUILD)/tests/threaded: $(THREADED:%.cpp=$(BUILD)/%.o) $(patsubst %.cu,$(BUILD)/%.cu.o,$(wildcard engine/cuda/*.cu))
+	@echo "  $@"
+	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+tsan:
+	$(MAKE) MODE=$@ build/$@/tests/threaded
+	TSAN_OPTIONS=suppressions=tests/tsan.txt tools/build/run_tests.sh build/$@/tests/threaded $(TESTS)
 
 # libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors zip pickle json geojson
-FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+FUZZ_TARGETS := safetensors zip pickle json geojson tiff
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp data/slide/tiff_directory.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
 fuzz_flags := -std=c++20 -g1 -O1 -I. -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test
@@ -168,7 +183,8 @@ bench: stflow
 	./stflow bench
 
 ptxas:
-	tools/build/ptxas.sh $(NVCC) $(nvcc_flags) -- $(CUDA_SOURCES)
+	$(MAKE) CUDA=1 $(CUDA_SOURCES:%.cu=build/cuda/%.cu.o)
+	tools/build/ptxas.sh $(CUDA_SOURCES:%.cu=build/cuda/%.cu.o.ptxas)
 
 bundle:
 	$(MAKE) CUDA=1 build/cuda/stflow build/cuda/tests/all

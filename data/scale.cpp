@@ -8,7 +8,7 @@
 
 namespace stflow {
 
-void settle_mpp(Section& s, const DataOptions& options, std::vector<Scale> found, const std::string& where) {
+void settle_mpp(Section& s, const DataOptions& options, std::vector<Scale> found, const std::string& where, double most) {
   std::vector<Scale> all;
   if (options.mpp > 0) all.push_back({options.mpp, "--mpp"});
   if (s.source.mpp > 0) all.push_back({s.source.mpp, s.source.mpp_from});
@@ -18,8 +18,8 @@ void settle_mpp(Section& s, const DataOptions& options, std::vector<Scale> found
   std::string each;
   for (const Scale& o : all) each += fmt::format("{}{:.4g} from {}", each.empty() ? "" : ", ", o.mpp, o.from);
   for (const Scale& o : all)
-    if (!(o.mpp >= 0.05 && o.mpp <= 10))
-      fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to 10", where, shortest(o.mpp), o.from);
+    if (!(o.mpp >= 0.05 && o.mpp <= most))
+      fail(Exit::data, "{}: {} microns per pixel from {}, expected 0.05 to {}", where, shortest(o.mpp), o.from, most);
   for (const Scale& o : all)
     if (std::fabs(o.mpp / best.mpp - 1) > 0.05)
       fail(Exit::data, "{}: microns per pixel: {}, expected at most 5 % between them", where, each);

@@ -151,6 +151,16 @@ void FileWriter::write(const void* data, size_t bytes) {
   }
 }
 
+void FileWriter::rewrite(uint64_t at, std::string_view bytes) {
+  check(at + bytes.size() <= written_, "{}: bytes {} + {} of {}", path_, at, bytes.size(), written_);
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) refuse("writing", n < 0 ? errno : EIO);
+    bytes.remove_prefix(size_t(n)), at += uint64_t(n);
+  }
+}
+
 void FileWriter::commit() {
   if (expected_ > written_ && ::ftruncate(fd_, off_t(written_)) != 0) refuse("writing", errno);
   if (::fsync(fd_) != 0) refuse("flushing", errno);

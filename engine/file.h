@@ -56,6 +56,8 @@ class FileWriter {
 
   void write(const void* data, size_t bytes);
   void write(std::string_view text) { write(text.data(), text.size()); }
+  /// Replaces bytes that have been written.
+  void rewrite(uint64_t at, std::string_view bytes);
   void commit();
 
  private:

@@ -107,7 +107,7 @@ Novelty Novelty::fit(const std::vector<const Slide*>& train, const Standardizer&
   return n;
 }
 
-NoveltyScores Novelty::score(const std::vector<float>& slide, Standardizer scale) const {
+NoveltyScores Novelty::score(std::span<const float> slide, Standardizer scale) const {
   check(active() && int64_t(slide.size()) % dim == 0, "novelty: {} numbers for features of width {}", slide.size(), dim);
   scale.clip = 0;
   const size_t at = distances.size() / 2;

@@ -1,6 +1,7 @@
 // How far a spot's features are from all that a model was trained on: a model says nothing about tissue, stains or scanners it never saw.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/scaling.h"
@@ -30,7 +31,7 @@ struct Novelty {
   static Novelty fit(const std::vector<const Slide*>& train, const Standardizer& scale, uint64_t seed);
   /// For a slide's features (n, dim) as the encoder gives them. The same bits at any thread count and in any order of spots.
   /// Throws Exit::data for a feature that is not finite.
-  [[nodiscard]] NoveltyScores score(const std::vector<float>& slide, Standardizer scale) const;
+  [[nodiscard]] NoveltyScores score(std::span<const float> slide, Standardizer scale) const;
 };
 
 }  // namespace stflow

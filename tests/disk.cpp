@@ -141,6 +141,12 @@ ssize_t write(int fd, const void* data, size_t bytes) {
   if (record && n > 0) note(DiskCall::write, fd, lseek(fd, 0, SEEK_CUR) - n, {static_cast<const char*>(data), size_t(n)});
   return n;
 }
+ssize_t pwrite(int fd, const void* data, size_t bytes, off_t at) {
+  static auto* const next = real<ssize_t(int, const void*, size_t, off_t)>("pwrite");
+  const ssize_t n = next(fd, data, bytes, at);
+  if (record && n > 0) note(DiskCall::write, fd, at, {static_cast<const char*>(data), size_t(n)});
+  return n;
+}
 int ftruncate(int fd, off_t bytes) noexcept {
   static auto* const next = real<int(int, off_t)>("ftruncate");
   const int result = next(fd, bytes);

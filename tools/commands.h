@@ -8,6 +8,7 @@ namespace stflow {
 int bench(const Args& args);
 int convert(const Args& args);
 int doctor(const Args& args);
+int eval(const Args& args);
 int launch(const Args& args);
 int embed(const Args& args);
 int inspect(const Args& args);

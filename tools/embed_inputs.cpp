@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kMostTile = 4096;  // pixels of a tile image's longer side
+
 std::string stem(const std::string& path) { return fs::path(path).stem().string(); }
 
 bool is_image(const std::string& name) { return name.ends_with(".jpg") || name.ends_with(".jpeg") || name.ends_with(".png"); }
@@ -69,25 +71,17 @@ void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags&
   }
 }
 
-/// A slide of which the patches on tiles that cannot be decoded are left out, where that is wished.
-void leave_out_bad(EmbedInputs& inputs, Section& s, const SlideImage& slide, int64_t side, int size) {
-  std::vector<int64_t> rows;
-  const std::vector<int64_t> bad = patches_on_bad_tiles(slide, s.xy, side, size);
-  for (const int64_t i : bad) inputs.missing.push_back(s.spots[size_t(i)]);
-  for (int64_t i = 0; i < s.size(); i++)
-    if (!std::binary_search(bad.begin(), bad.end(), i)) rows.push_back(i);
-  if (bad.empty()) return;
-  if (rows.empty())
-    fail(Exit::data, "{}: all {} patches lie on tiles that cannot be decoded, expected one that does not", slide.path(), s.size());
-  terminal::warn("{}: {} of {} patches lie on tiles that cannot be decoded and are left out: {}", slide.path(), bad.size(), s.size(),
-                 listed(inputs.missing));
-  s.keep(rows);
+/// A grid over the slide's tissue, without a file that says where patches are to be cut.
+Coordinates places_of(const SlideImage& slide, const std::string& coordinates, const TissueFlags& tissue, const PatchEncoder& encoder) {
+  if (!coordinates.empty()) return read_coordinates(coordinates);
+  Places places = places_on(slide, tissue, encoder.scaled_spec().microns);
+  return {std::move(places.names), std::move(places.xy), 0, 0};
 }
 
 void add_image(EmbedInputs& inputs, const std::string& image, const std::string& coordinates, const DataFlags& flags,
-               const SlideFlags& slides, const PatchEncoder& encoder) {
-  const Coordinates places = read_coordinates(coordinates);
+               const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder) {
   const auto slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
+  const Coordinates places = places_of(*slide, coordinates, tissue, encoder);
   Section s;
   s.source.sample = stem(image), s.source.image = image, s.source.spots = coordinates;
   s.width = slide->width(), s.height = slide->height();
@@ -102,7 +96,7 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   const PatchSpec spec =
       !sized ? encoder.scaled_spec() : PatchSpec{places.side * mpp, places.size > 0 ? int(places.size) : encoder.spec().size};
   const int64_t side = std::max<int64_t>(1, std::llround(spec.microns / mpp));
-  if (slides.bad_tiles == "skip" && !slide->by_rows()) leave_out_bad(inputs, s, *slide, side, spec.size);
+  if (slides.bad_tiles == "skip" && !slide->by_rows()) static_cast<void>(leave_out_bad(s, *slide, side, spec.size, inputs.missing));
   EmbeddingHeader h = header_of(stem(image), encoder);
   if (sized) set_scale(h, std::to_string(spec.size), s.mpp > 0 ? spec.microns : 0);
   h.names = s.spots, h.xy = s.xy;
@@ -116,6 +110,17 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
                std::move(h));
   kept.mpp = mpp;
   add(inputs, section_job(kept, spec, {}, {}), std::move(h));
+}
+
+/// Whether an image is a slide, over whose tissue a grid is laid, and no tile by itself.
+bool is_whole_slide(const std::string& path) {
+  if (is_hdf5(path) || !fs::is_regular_file(path)) return false;
+  const FileView file(path);
+  const std::string_view format = image_format(file.text());
+  if (format.empty()) return sniff(file.text().substr(0, 512)) == "a TIFF image" || knows_slide(path);
+  if (format == "AnnData") return false;
+  const ImageReader image(path);
+  return std::max(image.width(), image.height()) > kMostTile;
 }
 
 void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {
@@ -136,12 +141,11 @@ void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& 
 void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector<std::string>& paths, const DataFlags& flags,
                const PatchEncoder& encoder) {
   constexpr size_t kPiece = 16;
-  constexpr int64_t kMostSide = 4096;
   const ImageReader first(paths[0]);
   const int64_t width = first.width(), height = first.height();
-  if (std::max(width, height) > kMostSide)
+  if (std::max(width, height) > kMostTile)
     fail(Exit::data, "{}: {} x {} pixels, expected a tile of at most {} on a side; --coords cuts patches from an image", paths[0], width,
-         height, kMostSide);
+         height, kMostTile);
   EmbeddingHeader h = header_of(sample, encoder);
   for (const std::string& path : paths) h.names.push_back(stem(path));
   check_names(h.names, sample);
@@ -165,7 +169,7 @@ void add_tiles(EmbedInputs& inputs, const std::string& sample, const std::vector
 }  // namespace
 
 EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::string& coordinates, const DataFlags& data,
-                         const SlideFlags& slides, const PatchEncoder& encoder) {
+                         const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder) {
   EmbedInputs inputs;
   std::vector<std::string> paths = given;
   const std::string& first = paths.at(0);
@@ -174,23 +178,28 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
   if (!coordinates.empty()) {
     if (paths.size() > 1 || fs::is_directory(first))
       fail(Exit::usage, "--coords: found {} with {}, expected one image", coordinates, paths.size() > 1 ? "several inputs" : "a folder");
-    add_image(inputs, first, coordinates, data, slides, encoder);
+    add_image(inputs, first, coordinates, data, slides, tissue, encoder);
     return inputs;
   }
   std::string sample = stem(first);
   if (paths.size() == 1 && fs::is_directory(first)) {
-    const std::vector<std::string> patches = files_in(first, is_hdf5), tiles = files_in(first, is_image);
-    const bool sections = is_data_set(first);
-    if (sections || (patches.empty() && tiles.empty())) {
+    const std::vector<std::string> patches = files_in(first, is_hdf5), tiles = files_in(first, is_image), all = slides_in(first);
+    const bool sections = is_data_set(first), whole = !sections && patches.empty() && !all.empty() && is_whole_slide(all[0]);
+    if (sections || (patches.empty() && tiles.empty() && !whole)) {
       add_data_set(inputs, first, data, encoder);  // which says what it looked for
       return inputs;
     }
     sample = fs::path(first).lexically_normal().filename().string();
     if (sample.empty()) sample = fs::path(first).lexically_normal().parent_path().filename().string();
-    inputs.one = patches.empty();
-    paths = patches.empty() ? tiles : patches;
+    inputs.one = patches.empty() && !whole;
+    paths = !patches.empty() ? patches : whole ? all : tiles;
   } else if (paths.size() == 1 && (first.ends_with(".csv") || is_section_file(first))) {
     add_data_set(inputs, first, data, encoder);
+    return inputs;
+  }
+  if (is_whole_slide(paths[0])) {
+    inputs.one = paths.size() == 1 && inputs.one;
+    for (const std::string& path : paths) add_image(inputs, path, "", data, slides, tissue, encoder);
     return inputs;
   }
   const auto is_patches = [](const std::string& path) {

@@ -8,6 +8,7 @@
 #include "data/section.h"
 #include "tools/data_flags.h"
 #include "tools/slide_flags.h"
+#include "tools/tissue_flags.h"
 
 namespace stflow {
 
@@ -21,9 +22,10 @@ struct EmbedInputs {
 };
 
 /// Takes INPUT... apart: a manifest or a folder of sections (data/manifest.h), HDF5 files with patches or a folder of them, tile images or
-/// a folder of them (one sample), or one slide or image whose patches are cut at the places in `coordinates`. Reads tables and headers, no
-/// pixels. Throws Exit::usage for what does not go together, Exit::missing and Exit::data as the readers do.
+/// a folder of them (one sample), or one slide or image whose patches are cut at the places in `coordinates`, else on a grid over its
+/// tissue. Reads tables and headers, and where tissue is looked for a slide's thumbnail. Throws Exit::usage for what does not go together,
+/// Exit::missing and Exit::data as the readers do.
 EmbedInputs embed_inputs(const std::vector<std::string>& inputs, const std::string& coordinates, const DataFlags& data,
-                         const SlideFlags& slides, const PatchEncoder& encoder);
+                         const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder);
 
 }  // namespace stflow

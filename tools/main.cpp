@@ -22,6 +22,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "train STFlow on tissue sections and score it on held-out ones", train},
     {"predict", "predict expression for further sections with a trained model", predict},
+    {"eval", "compare predictions with what was measured: scores, intervals, calibration", eval},
     {"launch", "start train or predict in several processes that work together, on one host or several", launch},
     {"embed", "turn patches of tissue into features with an image encoder", embed},
     {"verify", "compare the model code with golden numbers of the reference", verify},

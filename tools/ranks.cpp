@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/distributed/plan.h"
 #include "engine/threads.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -47,6 +48,16 @@ int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)
     team.leave(Error(Exit::internal, e.what()));
     throw;
   }
+}
+
+std::vector<bool> own_of(std::span<const int64_t> sizes, const Team& team, const char* verb) {
+  const int items = int(sizes.size());
+  if (items < team.size())
+    terminal::warn("{} of {} ranks have nothing to {}: samples are shared as wholes and there are {}", team.size() - items, team.size(),
+                   verb, items);
+  std::vector<bool> own;
+  for (const int owner : shares_of(sizes, team.size())) own.push_back(owner == team.rank());
+  return own;
 }
 
 }  // namespace stflow

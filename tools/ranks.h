@@ -1,7 +1,9 @@
 // A command as one of several processes.
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "engine/distributed/team.h"
 #include "tools/options.h"
@@ -19,5 +21,9 @@ void declare_ranks(Options& o, RankFlags& f);
 /// from them. Only rank 0 speaks; errors name their rank. The cores of a host are divided among its ranks unless --threads is given.
 /// An error of `command` is told to the other ranks, which end with 76; an error of theirs ends this one.
 int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)>& command);
+
+/// Which of the items of these sizes are this rank's, shared as wholes without a word to the others; warns of ranks that have none to
+/// `verb` ("predict").
+std::vector<bool> own_of(std::span<const int64_t> sizes, const Team& team, const char* verb);
 
 }  // namespace stflow

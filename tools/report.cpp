@@ -5,8 +5,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/file.h"
 #include "data/prediction/maps.h"
+#include "engine/file.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
 

@@ -1,5 +1,10 @@
 #include "tools/slide_flags.h"
 
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <set>
+
 namespace stflow {
 
 void declare_slide(Options& o, SlideFlags& f) {
@@ -14,6 +19,19 @@ SlideOptions SlideFlags::reading(double mpp) const {
   if (!mpp_csv.empty()) o.mpp_of = read_mpp_csv(mpp_csv);
   o.skip_bad_tiles = bad_tiles == "skip";
   return o;
+}
+
+std::vector<std::string> slides_in(const std::string& folder) {
+  static const std::set<std::string> ends{".svs", ".tif", ".tiff",    ".btf", ".ndpi", ".mrxs", ".scn", ".bif",
+                                          ".vms", ".vmu", ".svslide", ".jpg", ".jpeg", ".png",  ".bmp", ".ppm"};
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::string end = entry.path().extension().string();
+    std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+    if (entry.is_regular_file() && ends.contains(end)) found.push_back(entry.path().string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 }  // namespace stflow

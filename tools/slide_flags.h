@@ -1,6 +1,7 @@
 // The flags by which a command takes a slide: what its file says wrongly or not at all.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "data/slide/slide.h"
 #include "tools/options.h"
@@ -16,5 +17,8 @@ struct SlideFlags {
 
 /// Declares --mpp-csv and --bad-tiles.
 void declare_slide(Options& o, SlideFlags& f);
+
+/// The slides and large images in a folder, by the ends of their names, in order.
+std::vector<std::string> slides_in(const std::string& folder);
 
 }  // namespace stflow

@@ -86,4 +86,21 @@ Places places_on(const Image& thumbnail, double downsample, int64_t width, int64
   return places;
 }
 
+namespace {
+
+constexpr int64_t kThumbnail = 4096;  // pixels of its longer side: 25 um each on a slide of 10 cm
+
+}  // namespace
+
+TissueMask tissue_of(const SlideImage& slide, const TissueFlags& f) {
+  const Image small = slide.thumbnail(kThumbnail);
+  return tissue_of(small, double(slide.width()) / double(small.width), slide.width(), slide.height(), slide.known_mpp(), f, slide.path());
+}
+
+Places places_on(const SlideImage& slide, const TissueFlags& f, double patch_microns) {
+  const Image small = slide.thumbnail(kThumbnail);
+  return places_on(small, double(slide.width()) / double(small.width), slide.width(), slide.height(), slide.known_mpp(), f, patch_microns,
+                   slide.path());
+}
+
 }  // namespace stflow

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "data/slide/slide.h"
 #include "data/tissue/grid.h"
 #include "tools/options.h"
 
@@ -32,5 +33,9 @@ TissueMask tissue_of(const Image& thumbnail, double downsample, int64_t width, i
 /// tissue_of() and the grid's positions on it. Throws also Exit::data if no position has enough tissue.
 Places places_on(const Image& thumbnail, double downsample, int64_t width, int64_t height, double mpp, const TissueFlags& f,
                  double patch_microns, const std::string& name = "slide");
+
+/// The same for a slide whose microns per pixel are known: tissue is looked for on its thumbnail.
+Places places_on(const SlideImage& slide, const TissueFlags& f, double patch_microns);
+TissueMask tissue_of(const SlideImage& slide, const TissueFlags& f);
 
 }  // namespace stflow

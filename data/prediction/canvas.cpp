@@ -39,7 +39,7 @@ void Canvas::text(int64_t x, int64_t y, const std::string& line, Rgb colour, int
   std::vector<char> corners(line.size() * 300 + 300);
   std::string copy = line;
   const int quads = stb_easy_font_print(0, 0, copy.data(), nullptr, corners.data(), int(corners.size()));
-  for (int q = 0; q < quads; q++) {
+  for (std::ptrdiff_t q = 0; q < quads; q++) {
     float from[2], to[2];
     std::memcpy(from, corners.data() + q * 64, sizeof from);
     std::memcpy(to, corners.data() + q * 64 + 32, sizeof to);
@@ -66,6 +66,16 @@ Rgb viridis(double t) {
   for (size_t i = 0; i < 3; i++)
     c[i] = uint8_t(std::lround(anchors[low][i] + (at - double(low)) * (anchors[low + 1][i] - anchors[low][i])));
   return c;
+}
+
+Rgb ColourRange::colour(double value) const { return viridis((value - low) / std::max(high - low, 1e-9)); }
+
+ColourRange colour_range(const std::vector<float>& values) {
+  std::vector<float> sorted;
+  std::copy_if(values.begin(), values.end(), std::back_inserter(sorted), [](float v) { return std::isfinite(v); });
+  std::sort(sorted.begin(), sorted.end());
+  const auto percentile = [&](double q) { return sorted.empty() ? 0 : double(sorted[size_t(std::lround(q * double(sorted.size() - 1)))]); };
+  return {percentile(0.02), percentile(0.98)};
 }
 
 }  // namespace stflow

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "data/image.h"
 
@@ -31,5 +32,13 @@ class Canvas {
 
 /// Viridis (Smith and van der Walt, CC0), perceptually uniform: t in [0, 1], cut off outside.
 Rgb viridis(double t);
+
+/// Values from `low` to `high` as viridis.
+struct ColourRange {
+  double low = 0, high = 1;
+  [[nodiscard]] Rgb colour(double value) const;
+};
+/// From the 2nd to the 98th percentile of the finite values: a few extreme spots do not make the others look alike.
+ColourRange colour_range(const std::vector<float>& values);
 
 }  // namespace stflow

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "data/png.h"
@@ -14,13 +15,8 @@ namespace {
 constexpr int64_t kMargin = 24, kTitle = 64, kFoot = 36, kBar = 110;
 constexpr Rgb kInk{40, 40, 40};
 
-double percentile(std::vector<float> v, double q) {
-  std::sort(v.begin(), v.end());
-  return v.empty() ? 0 : double(v[size_t(std::lround(q * double(v.size() - 1)))]);
-}
-
 // The tissue, pale and grey, so that the spots' colours are what one sees; then the spots.
-void panel(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top, const std::vector<float>& values, double low, double high) {
+void panel(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top, const std::vector<float>& values, const ColourRange& range) {
   for (int64_t y = 0; y < b.tissue.height; y++)
     for (int64_t x = 0; x < b.tissue.width; x++) {
       const uint8_t* p = b.tissue.rgb.data() + 3 * (y * b.tissue.width + x);
@@ -29,8 +25,9 @@ void panel(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top, co
       canvas.pixel(left + x, top + y, {pale, pale, pale});
     }
   for (size_t i = 0; i < values.size(); i++)
-    canvas.circle(double(left - b.left) + b.xy[2 * i] / b.reduce, double(top - b.top) + b.xy[2 * i + 1] / b.reduce,
-                  std::max(1.5, b.spot_radius / b.reduce), viridis((double(values[i]) - low) / std::max(high - low, 1e-9)));
+    if (std::isfinite(values[i]))
+      canvas.circle(double(left - b.left) + b.xy[2 * i] / b.reduce, double(top - b.top) + b.xy[2 * i + 1] / b.reduce,
+                    std::max(1.5, b.spot_radius / b.reduce), range.colour(double(values[i])));
 }
 
 // The longest of 1, 2, 5 x 10^n microns that fits a quarter of the panel.
@@ -47,48 +44,86 @@ void scale_bar(Canvas& canvas, const MapBackground& b, int64_t left, int64_t top
               1);
 }
 
+struct Panel {
+  std::string title;
+  const std::vector<float>& values;
+};
+
+void colour_bar(Canvas& canvas, int64_t x, int64_t top, int64_t height, const ColourRange& range) {
+  for (int64_t y = 0; y < height; y++) canvas.rectangle(x, top + y, 18, 1, viridis(1 - double(y) / double(height - 1)));
+  for (int tick = 0; tick <= 4; tick++) {
+    const int64_t y = top + (height - 1) * (4 - tick) / 4;
+    canvas.rectangle(x + 18, y, 5, 1, kInk);
+    canvas.text(x + 27, y - 3, fmt::format("{:.1f}", range.low + (range.high - range.low) * tick / 4), kInk, 1);
+  }
+  canvas.text(x, top - 18, "log(1 + count)", kInk, 1);
+}
+
+// Panels of one colour range side by side.
+void write_panels(const std::string& path, const MapBackground& b, const std::string& heading, const std::vector<Panel>& panels,
+                  const ColourRange& range) {
+  const int64_t w = b.tissue.width, h = b.tissue.height, many = int64_t(panels.size());
+  const int64_t wide = many * (w + kMargin) + kMargin + kBar;
+  Canvas canvas(std::max(wide, Canvas::text_width(heading, 2) + 2 * kMargin), h + kTitle + kFoot + kMargin);
+  canvas.text(kMargin, 16, heading, kInk, 2);
+  for (int64_t i = 0; i < many; i++) {
+    const int64_t left = kMargin + i * (w + kMargin);
+    canvas.text(left, kTitle - 18, panels[size_t(i)].title, kInk, 2);
+    panel(canvas, b, left, kTitle, panels[size_t(i)].values, range);
+  }
+  scale_bar(canvas, b, kMargin, kTitle + h + 16);
+  const int64_t bar = std::max<int64_t>(2, h * 2 / 3);
+  colour_bar(canvas, many * (w + kMargin) + kMargin, kTitle + (h - bar) / 2, bar, range);
+  write_png(path, canvas.image());
+}
+
 }  // namespace
 
-MapBackground map_background(const std::string& image, double mpp, const std::vector<double>& xy, double spot_radius, int pixels) {
-  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
-  for (size_t i = 0; i < xy.size(); i++) low[i % 2] = std::min(low[i % 2], xy[i]), high[i % 2] = std::max(high[i % 2], xy[i]);
-  const double margin = 4 * spot_radius, side = std::max(high[0] - low[0], high[1] - low[1]) + 2 * margin;
-  MapBackground b;
-  b.reduce = std::max(1, int(std::ceil(side / pixels)));
-  b.mpp = mpp, b.xy = xy, b.spot_radius = spot_radius;
-  const Image whole = read_image(image, b.reduce);
+namespace {
+
+// The part of the whole, reduced image that has spots.
+void cut_out(MapBackground& b, const Image& whole, const std::array<double, 4>& box) {
   auto place = [&](double x, int64_t end) { return std::clamp(int64_t(x / b.reduce), int64_t(0), end); };
-  b.left = place(low[0] - margin, whole.width - 1), b.top = place(low[1] - margin, whole.height - 1);
-  b.tissue.width = std::max(place(high[0] + margin, whole.width), b.left + 1) - b.left;
-  b.tissue.height = std::max(place(high[1] + margin, whole.height), b.top + 1) - b.top;
+  b.left = place(box[0], whole.width - 1), b.top = place(box[1], whole.height - 1);
+  b.tissue.width = std::max(place(box[2], whole.width), b.left + 1) - b.left;
+  b.tissue.height = std::max(place(box[3], whole.height), b.top + 1) - b.top;
   for (int64_t y = 0; y < b.tissue.height; y++) {
     const auto from = whole.rgb.begin() + 3 * ((b.top + y) * whole.width + b.left);
     b.tissue.rgb.insert(b.tissue.rgb.end(), from, from + 3 * b.tissue.width);
   }
+}
+
+// Left, top, right and bottom of the spots and their surroundings.
+std::array<double, 4> box_of(const std::vector<double>& xy, double margin) {
+  double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
+  for (size_t i = 0; i < xy.size(); i++) low[i % 2] = std::min(low[i % 2], xy[i]), high[i % 2] = std::max(high[i % 2], xy[i]);
+  return {low[0] - margin, low[1] - margin, high[0] + margin, high[1] + margin};
+}
+
+}  // namespace
+
+MapBackground map_background(const std::string& image, double mpp, const std::vector<double>& xy, double spot_radius, int pixels) {
+  const std::array<double, 4> box = box_of(xy, 4 * spot_radius);
+  const int reduce = std::max(1, int(std::ceil(std::max(box[2] - box[0], box[3] - box[1]) / pixels)));
+  MapBackground b{{}, double(reduce), 0, 0, mpp, xy, spot_radius};
+  cut_out(b, read_image(image, reduce), box);
+  return b;
+}
+
+MapBackground map_background(const Image& reduced, double scale, double mpp, const std::vector<double>& xy, double spot_radius) {
+  MapBackground b{{}, 1 / scale, 0, 0, mpp, xy, spot_radius};
+  cut_out(b, reduced, box_of(xy, 4 * spot_radius));
   return b;
 }
 
 void write_gene_map(const std::string& path, const MapBackground& b, const std::string& section, const std::string& gene,
                     const std::vector<float>& measured, const std::vector<float>& predicted, double pearson) {
-  const int64_t w = b.tissue.width, h = b.tissue.height;
-  Canvas canvas(2 * w + 3 * kMargin + kBar, h + kTitle + kFoot + kMargin);
-  const double low = percentile(measured, 0.02), high = percentile(measured, 0.98);
-  canvas.text(kMargin, 16, fmt::format("{}  in section {}   (Pearson {:.3f})", gene, section, pearson), kInk, 2);
-  canvas.text(kMargin, kTitle - 18, "measured", kInk, 2);
-  canvas.text(2 * kMargin + w, kTitle - 18, "predicted from the image", kInk, 2);
-  panel(canvas, b, kMargin, kTitle, measured, low, high);
-  panel(canvas, b, 2 * kMargin + w, kTitle, predicted, low, high);
-  scale_bar(canvas, b, kMargin, kTitle + h + 16);
+  write_panels(path, b, fmt::format("{}  in section {}   (Pearson {:.3f})", gene, section, pearson),
+               {{"measured", measured}, {"predicted from the image", predicted}}, colour_range(measured));
+}
 
-  const int64_t x = 3 * kMargin + 2 * w, bar = h * 2 / 3, top = kTitle + (h - bar) / 2;
-  for (int64_t y = 0; y < bar; y++) canvas.rectangle(x, top + y, 18, 1, viridis(1 - double(y) / double(bar - 1)));
-  for (int tick = 0; tick <= 4; tick++) {
-    const int64_t y = top + (bar - 1) * (4 - tick) / 4;
-    canvas.rectangle(x + 18, y, 5, 1, kInk);
-    canvas.text(x + 27, y - 3, fmt::format("{:.1f}", low + (high - low) * tick / 4), kInk, 1);
-  }
-  canvas.text(x, top - 18, "log(1 + count)", kInk, 1);
-  write_png(path, canvas.image());
+void write_heat_map(const std::string& path, const MapBackground& b, const std::string& title, const std::vector<float>& values) {
+  write_panels(path, b, title, {{"", values}}, colour_range(values));
 }
 
 }  // namespace stflow

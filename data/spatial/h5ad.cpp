@@ -160,8 +160,9 @@ std::string read_image_file(const std::string& path) {
       for (size_t i = 0; i < row.size(); i++) {
         if (int64_t(i) % shape[2] == 3) continue;
         const float v = bytes ? row[i] : row[i] * 255;
-        if (!(v >= 0 && v <= 255.5f)) refuse(fmt::format("{} in row {}, expected 0 to 1, or bytes", row[i], y));
-        rgb.push_back(uint8_t(std::lround(v)));
+        // Resampling overshoots, and who shows such an image cuts that off; what is far beyond has another scale.
+        if (!(v >= -255 && v <= 510)) refuse(fmt::format("{} in row {}, expected about 0 to 1, or bytes", row[i], y));
+        rgb.push_back(uint8_t(std::lround(std::clamp(v, 0.0f, 255.0f))));
       }
     }
     std::string answer;

@@ -58,6 +58,29 @@ FoundCounts counts_of(H5ad& h, const std::string& path) {
   return c;
 }
 
+/// The image in the file, if there is one that the spots lie on.
+bool use_own_image(Section& s, const H5ad& h, std::vector<std::string>& warnings) {
+  for (const SpatialLibrary& l : h.libraries) {
+    const std::string image = l.best_image();
+    const double scale = image.empty() ? 0 : l.scale_of(image);
+    if (!(scale > 0)) continue;
+    const auto [width, height] = l.images.at(image);
+    const std::string what = fmt::format("the image '{}' of uns/spatial/{}", image, l.id);
+    int64_t outside = 0;
+    for (size_t i = 0; i < s.spots.size(); i++)
+      outside += !(s.xy[2 * i] * scale < double(width) && s.xy[2 * i + 1] * scale < double(height));
+    if (100 * outside > s.size()) {  // test data are often cut like this
+      warnings.push_back(fmt::format("{}: {} has {} x {} pixels, and {} of {} spots lie outside: it is not used; --image names the slide's",
+                                     s.sample(), what, width, height, outside, s.size()));
+      return false;
+    }
+    s.source.image = s.source.counts;
+    use_reduced_image(s, scale, what, warnings);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void read_h5ad_section(Section& s, const DataOptions& options, std::vector<std::string>& warnings) {
@@ -80,15 +103,8 @@ void read_h5ad_section(Section& s, const DataOptions& options, std::vector<std::
   strip_barcodes(places.spots, options, path);
   std::vector<Scale> scales = pitch_scale(places, bin.microns);
   set_places(s, places, options, warnings);
-  if (s.source.image.empty() && s.source.patches.empty())
-    for (const SpatialLibrary& l : h.libraries) {
-      const std::string image = l.best_image();
-      if (image.empty() || !(l.scale_of(image) > 0)) continue;
-      s.source.image = path;
-      use_reduced_image(s, l.scale_of(image), fmt::format("the image '{}' of uns/spatial/{}", image, l.id), warnings);
-      break;
-    }
-  settle_mpp(s, options, std::move(scales), path);
+  const bool own = s.source.image.empty() && s.source.patches.empty() && use_own_image(s, h, warnings);
+  settle_mpp(s, options, std::move(scales), path, own ? kMostReduced : kMostMpp);
 }
 
 }  // namespace stflow

@@ -21,6 +21,36 @@ def safetensors(header, data):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def tiff(order, big, pages):
+    """Pages of tags {tag: (type, values)}; values of one are stored in their entry, others after the directory."""
+    word, kinds = "Q" if big else "I", {2: "B", 3: "H", 4: "I", 5: "I", 16: "Q"}
+    out = (b"II" if order == "<" else b"MM") + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 16) if big else (42, 8)))
+    for n, tags in enumerate(pages):
+        head = struct.pack(order + ("Q" if big else "H"), len(tags))
+        room, extra = 8 if big else 4, b""
+        end = len(out) + len(head) + len(tags) * (12 + 2 * (room - 4)) + room
+        for tag, (kind, values) in sorted(tags.items()):
+            data = struct.pack(f"{order}{len(values)}{kinds[kind]}", *values)
+            count = len(values) // (2 if kind == 5 else 1)
+            head += struct.pack(f"{order}HH{word}", tag, kind, count)
+            if len(data) <= room:
+                head += data.ljust(room, b"\0")
+            else:
+                head += struct.pack(order + word, end + len(extra))
+                extra += data
+        head += struct.pack(order + word, end + len(extra) if n + 1 < len(pages) else 0)
+        out += head + extra
+    return out
+
+
+page = {256: (4, [40]), 257: (4, [20]), 258: (3, [8, 8, 8]), 259: (3, [1]), 262: (3, [2]), 270: (2, list(b"Aperio Image|MPP = 0.5\0")),
+        277: (3, [3]), 282: (5, [20000, 1]), 283: (5, [20000, 1]), 296: (3, [3]), 322: (3, [32]), 323: (3, [32]), 324: (4, [8, 8]),
+        325: (4, [30, 40])}
+strips = {256: (3, [10]), 257: (3, [6]), 258: (3, [8]), 259: (3, [1]), 262: (3, [1]), 273: (4, [8, 8, 8]), 277: (3, [1]), 278: (3, [2]),
+          279: (3, [20, 20, 20])}
+seed("tiff", 0, tiff("<", False, [page, strips]))
+seed("tiff", 1, tiff(">", False, [strips, {**page, 330: (4, [8])}]))
+seed("tiff", 2, tiff("<", True, [{**page, 324: (16, [8, 8]), 330: (16, [16])}, strips, page]))
 for i, name in enumerate(["torch_types.pth", "torch_lightning.ckpt", "torch_teacher.pth"]):
     seed("zip", i, (fixtures / name).read_bytes())
     with zipfile.ZipFile(fixtures / name) as archive:

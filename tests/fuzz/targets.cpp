@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "data/slide/tiff_directory.h"
 #include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/sharded.h"
@@ -77,6 +78,15 @@ void fuzz_json(std::string_view bytes) {
 
 void fuzz_geojson(std::string_view bytes) {
   guarded([&] { static_cast<void>(mask_of(parse_tissue(bytes, "file"), 64, 48, 10, "file")); });
+}
+
+void fuzz_tiff(std::string_view bytes) {
+  guarded([&] {
+    const FileView file("file", bytes);
+    for (const TiffPage& p : read_tiff_directories(file))
+      for (size_t i = 0; i < p.offsets.size(); i++)
+        if (p.offsets[i] > bytes.size() || p.counts[i] > bytes.size() - p.offsets[i]) throw std::logic_error("a tile past the end");
+  });
 }
 
 }  // namespace stflow::test

@@ -15,4 +15,7 @@ void fuzz_json(std::string_view bytes);
 /// Outlines of tissue, plain or gzip, and the mask of them.
 void fuzz_geojson(std::string_view bytes);
 
+/// The directories of a TIFF file.
+void fuzz_tiff(std::string_view bytes);
+
 }  // namespace stflow::test

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/cuda/emulate.h"
 #include "engine/file.h"
 #include "model/encoder.h"
 #include "model/fit.h"
 #include "model/golden.h"
 #include "tests/files.h"
 #include "tests/model/synthetic.h"
+#include "tests/orders.h"
 
 using namespace stflow;
 
@@ -20,18 +20,6 @@ Context device() {
   Context c;
   c.device = Device::cuda;
   return c;
-}
-
-constexpr emulator::Order kOrders[] = {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled};
-
-// Calls f once for each order in which the emulator runs threads.
-template <class F> void in_each_order(F f) {
-  for (const auto order : kOrders) {
-    CAPTURE(int(order));
-    emulator::set_order(order);
-    f();
-  }
-  emulator::set_order(emulator::Order::ascending);
 }
 
 double apart(const std::vector<float>& a, const std::vector<float>& b) {
@@ -88,7 +76,7 @@ TEST_CASE("device: ten training steps as on the CPU, dropout and prior included,
     const Run cpu = ten_steps(train, item, {});
     REQUIRE(cpu.losses.size() == 10);
     std::vector<float> first;
-    in_each_order([&] {
+    test::in_every_order([&] {
       const Run cuda = ten_steps(train, item, device());
       REQUIRE(cuda.losses.size() == 10);
       for (size_t i = 0; i < 10; i++) {
@@ -120,7 +108,7 @@ TEST_CASE("device: a model predicts as on the CPU, by Euler and by Heun, from a 
     PredictOptions options{.known = std::vector<float>(size_t(fresh.size()) * kGenes.size(), std::numeric_limits<float>::quiet_NaN())};
     options.known[5] = 2;
     const Prediction want = cpu.predict(fresh, options);
-    in_each_order([&] {
+    test::in_every_order([&] {
       const Prediction got = cuda.predict(fresh, options);
       CHECK(apart(got.mean, want.mean) <= 1e-5);
       CHECK(apart(got.sd, want.sd) <= 1e-4);

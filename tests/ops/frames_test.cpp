@@ -8,6 +8,7 @@
 #include "engine/threads.h"
 #include "ops/knn.h"
 #include "tests/ops/layouts.h"
+#include "tests/orders.h"
 
 using namespace stflow;
 using test::Layout;

@@ -7,6 +7,7 @@
 
 #include "engine/threads.h"
 #include "tests/ops/layouts.h"
+#include "tests/orders.h"
 
 using namespace stflow;
 using test::Layout;

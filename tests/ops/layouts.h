@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/cuda/emulate.h"
 #include "engine/random.h"
 #include "engine/storage.h"
 
@@ -46,15 +45,6 @@ inline Array on_device(const Tensor& host) {
   Array there(host.shape, host.type, Device::cuda);
   copy(Device::cuda, there.tensor().data, Device::cpu, host.data, host.bytes());
   return there;
-}
-
-/// Runs f with the emulated threads in each of the three orders.
-template <class F> void in_every_order(F f) {
-  for (auto order : {emulator::Order::ascending, emulator::Order::descending, emulator::Order::shuffled}) {
-    emulator::set_order(order);
-    f();
-  }
-  emulator::set_order(emulator::Order::ascending);
 }
 
 /// The twelve layouts, spacing 200, 60 to 100 spots each.

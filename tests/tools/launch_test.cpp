@@ -266,7 +266,7 @@ TEST_CASE("bad input: launch: commands, programs and folders that cannot be") {
   refused({"launch"}, 64,
           "found no COMMAND, expected the command to run in each process, with its flags: train ...; see 'stflow launch --help'");
   refused({"launch", "--nproc-per-node", "2", "pretrain", "--out", "x"}, 64,
-          "'pretrain': no command that several processes share, expected train or predict; for any program pass --no-stflow");
+          "'pretrain': no command that several processes share, expected train, predict or embed; for any program pass --no-stflow");
   refused({"launch", "--nproc", "2", "train"}, 64,
           "--nproc: no such flag of 'stflow launch'; the nearest is --json (see 'stflow launch --help')");
   refused({"launch", "--no-stflow", "/nonexistent/program"}, 66,

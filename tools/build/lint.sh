@@ -24,13 +24,15 @@ cppcheck_all() {
     -DSTFLOW_ISA=Plain engine ops model data tools
 }
 
-# The kernels are looked at once, as their plain back end.
+# The kernels are looked at once, as their plain back end. max-nodes: the analyzer walks 40000 states of a function instead of 225000,
+# which halves the time.
 tidy() {
   local includes
   includes="$(pkg-config --cflags-only-I hdf5 | sed 's/-I/-isystem /g')"
   # shellcheck disable=SC2086
   find engine ops model data tools -name '*.cpp' | sort \
-    | xargs -P "$jobs" -n 1 sh -c 'clang-tidy --quiet "$0" -- -std=c++20 -I. '"$includes"' -DSTFLOW_ISA=Plain "-DSTFLOW_FLAGS=\"\"" 2>/dev/null'
+    | xargs -P "$jobs" -n 1 sh -c 'clang-tidy --quiet "$0" -- -std=c++20 -I. '"$includes"' -DSTFLOW_ISA=Plain "-DSTFLOW_FLAGS=\"\"" -Wreserved-identifier \
+      -Xclang -analyzer-config -Xclang max-nodes=40000 2>/dev/null'
 }
 
 failed=0

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "engine/text.h"
 #include "engine/threads.h"
 
 namespace stflow {
@@ -85,6 +86,23 @@ std::vector<int64_t> patches_on_bad_tiles(const SlideImage& slide, const std::ve
   std::vector<int64_t> rows;
   for (size_t i = 0; i < hit.size(); i++)
     if (hit[i]) rows.push_back(int64_t(i));
+  return rows;
+}
+
+std::vector<int64_t> leave_out_bad(Section& s, const SlideImage& slide, int64_t side, int size, std::vector<std::string>& missing) {
+  std::vector<int64_t> rows;
+  std::vector<std::string> names;
+  const std::vector<int64_t> bad = patches_on_bad_tiles(slide, s.xy, side, size);
+  for (int64_t i = 0; i < s.size(); i++)
+    if (std::binary_search(bad.begin(), bad.end(), i)) names.push_back(s.spots[size_t(i)]);
+    else rows.push_back(i);
+  if (rows.empty())
+    fail(Exit::data, "{}: all {} patches lie on tiles that cannot be decoded, expected one that does not", slide.path(), s.size());
+  if (bad.empty()) return rows;
+  terminal::warn("{}: {} of {} patches lie on tiles that cannot be decoded and are left out: {}", slide.path(), bad.size(), s.size(),
+                 listed(names));
+  missing.insert(missing.end(), names.begin(), names.end());
+  s.keep(rows);
   return rows;
 }
 

@@ -19,4 +19,8 @@ PatchJob slide_job(std::string name, OpenSlideImage open, std::vector<double> xy
 /// Which of these patches touch a tile that cannot be decoded, of a slide opened with skip_bad_tiles: ascending. Decodes all they need.
 std::vector<int64_t> patches_on_bad_tiles(const SlideImage& slide, const std::vector<double>& xy, int64_t side, int size);
 
+/// Takes the spots of these patches out of the section, with a warning, and adds their names to `missing`. Returns the rows that stay.
+/// Throws Exit::data if none does.
+std::vector<int64_t> leave_out_bad(Section& section, const SlideImage& slide, int64_t side, int size, std::vector<std::string>& missing);
+
 }  // namespace stflow

@@ -9,6 +9,7 @@
 #include "data/spatial/hest_bench.h"
 #include "engine/error.h"
 #include "engine/text.h"
+#include "tools/terminal.h"
 
 namespace stflow {
 namespace {
@@ -114,6 +115,12 @@ std::string spatial_text(const JsonOut& json) {
     if (s.contains("problem")) text += "  problem: " + s["problem"].get<std::string>() + "\n";
   }
   return text;
+}
+
+void inspect_spatial(const std::string& path, const DataOptions& options) {
+  const JsonOut json = describe_spatial(path, options);
+  if (terminal::settings().json) print_json(json);
+  else terminal::result(spatial_text(json));
 }
 
 }  // namespace stflow

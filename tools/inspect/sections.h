@@ -18,4 +18,7 @@ JsonOut describe_spatial(const std::string& path, const DataOptions& options = {
 /// The same as lines of text.
 std::string spatial_text(const JsonOut& description);
 
+/// Prints it, as text or under --json.
+void inspect_spatial(const std::string& path, const DataOptions& options);
+
 }  // namespace stflow

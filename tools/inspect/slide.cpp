@@ -2,10 +2,12 @@
 
 #include <filesystem>
 
+#include "engine/error.h"
 #include "engine/file.h"
 #include "engine/text.h"
 #include "tools/json_out.h"
 #include "tools/terminal.h"
+#include "tools/tissue_flags.h"
 
 namespace stflow {
 
@@ -39,6 +41,17 @@ void inspect_slide(const std::string& path, const SlideOptions& options) {
   } else {
     json["problem"] = s.mpp_problem();
     text += fmt::format("  {:<14} {}\n", "problem", s.mpp_problem());
+  }
+  if (s.mpp() > 0) {
+    try {
+      const double share = tissue_of(s, TissueFlags{}).share();
+      json["tissue_share"] = share;
+      text += fmt::format("  {:<14} {:.2f} % of the slide\n", "tissue", 100 * share);
+    } catch (const Error& e) {
+      if (e.code() != Exit::data) throw;
+      json["problem"] = std::string(e.what());
+      text += fmt::format("  {:<14} {}\n", "problem", e.what());
+    }
   }
   json["warnings"] = s.warnings(), json["notes"] = s.notes();
   for (const std::string& w : s.warnings()) text += fmt::format("  {:<14} {}\n", "warning", w);

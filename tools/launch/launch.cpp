@@ -14,7 +14,7 @@ namespace stflow {
 namespace {
 
 // Commands whose processes share the work; several of another would each do all of it, into the same files.
-constexpr const char* kShared[] = {"train", "predict"};
+constexpr const char* kShared[] = {"train", "predict", "embed"};
 
 void declare(Options& o, LaunchFlags& f) {
   o.argument("COMMAND", &f.command, "the command to run in each process, with its flags: train ...").rest();
@@ -41,7 +41,8 @@ void declare(Options& o, LaunchFlags& f) {
 void check_command(const LaunchPlan& plan) {
   const std::string& name = plan.command[0];
   if (!plan.stflow || std::find(std::begin(kShared), std::end(kShared), name) != std::end(kShared)) return;
-  fail(Exit::usage, "'{}': no command that several processes share, expected train or predict; for any program pass --no-stflow", name);
+  fail(Exit::usage, "'{}': no command that several processes share, expected train, predict or embed; for any program pass --no-stflow",
+       name);
 }
 
 // The port where the workers meet. Only the host that will listen can see whether it is free.

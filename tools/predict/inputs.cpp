@@ -9,33 +9,18 @@
 
 #include "data/coordinates.h"
 #include "data/dataset.h"
-#include "data/manifest.h"
 #include "data/patches.h"
-#include "engine/file.h"
 #include "engine/text.h"
-#include "tools/encoder/slide_job.h"
+#include "tools/inspect/sections.h"
 
 namespace stflow {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kThumbnail = 4096;  // pixels of its longer side, in which tissue is looked for: 25 um on a slide of 10 cm
-
-bool looks_like_slide(const std::string& name) {
-  static const std::set<std::string> ends{".svs", ".tif",     ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms",
-                                          ".vmu", ".svslide", ".jpg",  ".jpeg", ".png",  ".bmp", ".ppm", ".btf"};
-  std::string end = fs::path(name).extension().string();
-  std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-  return ends.contains(end);
-}
-
 std::vector<std::string> slides_at(const std::string& path) {
   if (!fs::is_directory(path)) return {path};
-  std::vector<std::string> found;
-  for (const auto& entry : fs::directory_iterator(path))
-    if (entry.is_regular_file() && looks_like_slide(entry.path().filename().string())) found.push_back(entry.path().string());
-  std::sort(found.begin(), found.end());
+  std::vector<std::string> found = slides_in(path);
   if (found.empty()) fail(Exit::data, "{}: no section and no slide, expected a data set or a folder of slides", path);
   return found;
 }
@@ -91,8 +76,7 @@ PredictInput read_slide(const std::string& path, const InputFlags& f, double pat
     Coordinates given = read_coordinates(f.coordinates);
     places.names = std::move(given.names), places.xy = std::move(given.xy);
   } else {
-    const Image small = slide->thumbnail(kThumbnail);
-    places = places_on(small, double(s.width) / double(small.width), s.width, s.height, s.mpp, f.tissue, patch_microns, path);
+    places = places_on(*slide, f.tissue, patch_microns);
   }
   if (known) {
     make_room(places, *known);
@@ -121,16 +105,11 @@ std::vector<PredictInput> read_sections(const std::string& path, const InputFlag
 
 }  // namespace
 
-bool holds_sections(const std::string& path) {
-  if (fs::is_directory(path)) return is_data_set(path);
-  return path.ends_with(".csv") || sniff(FileView(path).text().substr(0, 512)) == "an HDF5 file";
-}
-
 std::vector<PredictInput> read_inputs(const InputFlags& f, double patch_microns, const Section* known) {
   std::vector<PredictInput> inputs;
   for (const std::string& path : f.paths) {
     if (!fs::exists(path)) fail(Exit::missing, "{}: no such file or folder, expected a slide or sections to predict", path);
-    if (holds_sections(path)) {
+    if (is_spatial(path)) {
       if (!f.coordinates.empty()) fail(Exit::usage, "--coords: found {} with {}, expected a slide without spots", f.coordinates, path);
       for (PredictInput& i : read_sections(path, f)) inputs.push_back(std::move(i));
       continue;

@@ -20,9 +20,6 @@ struct InputFlags {
   TissueFlags tissue;
 };
 
-/// Whether a path is a data set (a folder, a manifest, an .h5ad file) and not a slide or a folder of slides.
-bool holds_sections(const std::string& path);
-
 /// A section that is to be predicted.
 struct PredictInput {
   Section section;                          // of a slide: without counts

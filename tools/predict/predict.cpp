@@ -5,7 +5,6 @@
 
 #include "data/dataset.h"
 #include "data/feature_store.h"
-#include "engine/distributed/plan.h"
 #include "engine/file.h"
 #include "engine/hash.h"
 #include "engine/text.h"
@@ -15,6 +14,7 @@
 #include "tools/commands.h"
 #include "tools/device_flag.h"
 #include "tools/encoder/slide_job.h"
+#include "tools/inspect/sections.h"
 #include "tools/json_out.h"
 #include "tools/memory.h"
 #include "tools/predict/inputs.h"
@@ -50,16 +50,12 @@ struct Job {
 
 // This rank's share of the sections, the others' being left out: each rank reads all, which is quick, and predicts its own.
 void keep_share(std::vector<PredictInput>& inputs, const Team& team) {
-  if (team.size() == 1) return;
-  if (int(inputs.size()) < team.size())
-    terminal::warn("{} of {} ranks have nothing to predict: sections are shared as wholes and there are {}",
-                   team.size() - int(inputs.size()), team.size(), inputs.size());
   std::vector<int64_t> sizes;
   for (const PredictInput& i : inputs) sizes.push_back(i.section.size());
-  const std::vector<int> owner = shares_of(sizes, team.size());
+  const std::vector<bool> mine = own_of(sizes, team, "predict");
   std::vector<PredictInput> own;
   for (size_t i = 0; i < inputs.size(); i++)
-    if (owner[i] == team.rank()) own.push_back(std::move(inputs[i]));
+    if (mine[i]) own.push_back(std::move(inputs[i]));
   inputs = std::move(own);
 }
 
@@ -90,23 +86,13 @@ void embed_slide(PredictInput& input, PatchEncoder& encoder, FeatureStore& store
 }
 
 // Spots on tiles that cannot be decoded are left out, where --bad-tiles allows it.
-void leave_out_bad(PredictInput& input, const PatchSpec& spec) {
+void keep_decodable(PredictInput& input, const PatchSpec& spec) {
   Section& s = input.section;
-  const std::vector<int64_t> bad = patches_on_bad_tiles(*input.slide, s.xy, patch_side(s, spec), spec.size);
-  if (bad.empty()) return;
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < s.size(); i++)
-    if (std::binary_search(bad.begin(), bad.end(), i)) input.missing.push_back(s.spots[size_t(i)]);
-    else rows.push_back(i);
-  if (rows.empty())
-    fail(Exit::data, "{}: all {} spots lie on tiles that cannot be decoded, expected one that does not", s.sample(), s.size());
-  terminal::warn("{}: {} of {} spots lie on tiles that cannot be decoded and are left out: {}", s.sample(), bad.size(), s.size(),
-                 listed(input.missing));
-  s.keep(rows);
+  const std::vector<int64_t> rows = leave_out_bad(s, *input.slide, patch_side(s, spec), spec.size, input.missing);
   const auto keep = [&](std::vector<int32_t>& column) {
     std::vector<int32_t> kept;
     for (const int64_t r : rows) kept.push_back(column[size_t(r)]);
-    if (!column.empty()) column = kept;
+    column = std::move(kept);
   };
   if (!input.places.array_row.empty()) keep(input.places.array_row), keep(input.places.array_col);
 }
@@ -120,7 +106,7 @@ JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, co
   const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(),
                                     [&](const std::string& g) { return std::find(have.begin(), have.end(), g) != have.end(); });
   if (!measured) section.counts = {};
-  if (input.slide && f.in.slides.bad_tiles == "skip" && !input.slide->by_rows()) leave_out_bad(input, encoder->scaled_spec());
+  if (input.slide && f.in.slides.bad_tiles == "skip" && !input.slide->by_rows()) keep_decodable(input, encoder->scaled_spec());
   if (input.slide) section.feature_dim = encoder->dim();
   Slide slide = make_slide(section, panel, f.in.data.missing());
   if (const Section* known = known_of(job.known, section.sample()))
@@ -191,7 +177,7 @@ int predict_as(Team& team, const PredictFlags& f) {
     return *encoder;
   };
   const bool slides =
-      std::any_of(f.in.paths.begin(), f.in.paths.end(), [](const std::string& p) { return !fs::exists(p) || !holds_sections(p); });
+      std::any_of(f.in.paths.begin(), f.in.paths.end(), [](const std::string& p) { return !fs::exists(p) || !is_spatial(p); });
   const Section* measured = slides && job.known.size() == 1 ? job.known.data() : nullptr;
   if (slides && job.known.size() > 1)
     fail(Exit::data, "{}: {} sections, expected the measured spots of one slide", f.in.known, job.known.size());

@@ -67,6 +67,11 @@ PredictionFile prediction_file(const Predictor& model, const std::string& hash, 
   const Places& places = input.places;
   if (!places.array_row.empty())
     file.spot_columns["array_row"] = column(places.array_row), file.spot_columns["array_col"] = column(places.array_col);
+  if (model.novelty.active() && model.novelty.dim == slide.dim) {
+    NoveltyScores novelty = model.novelty.score({slide.feature_row(0), size_t(slide.size() * slide.dim)}, model.pipeline.scale);
+    file.spot_columns["feature_distance"] = std::move(novelty.ratio);
+    file.spot_columns["out_of_distribution"] = column(novelty.novel);
+  }
   if (!options.known.empty()) {
     std::vector<float>& measured = file.spot_columns["measured"];
     const size_t g = model.genes.size();

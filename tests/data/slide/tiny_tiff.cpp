@@ -174,7 +174,9 @@ std::string write_tiff(const std::string& path, const std::vector<TiffPageOut>& 
     REQUIRE(TIFFWriteDirectory(t));
   }
   TIFFClose(t);
-  if (is_jpeg2000(pages[0].kind.compression)) write_atomic(path, with_tag(read_text(path), 259, uint32_t(pages[0].kind.compression)));
+  for (size_t i = 0; i < pages.size(); i++)
+    if (const int compression = pages[i].kind.compression; is_jpeg2000(compression))
+      write_atomic(path, with_tag(read_text(path), 259, uint32_t(compression), int(i)));
   return path;
 }
 

@@ -22,6 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (std::string_view(STFLOW_TARGET) == "pickle") fuzz_pickle(bytes);
   if (std::string_view(STFLOW_TARGET) == "json") fuzz_json(bytes);
   if (std::string_view(STFLOW_TARGET) == "geojson") fuzz_geojson(bytes);
+  if (std::string_view(STFLOW_TARGET) == "tiff") fuzz_tiff(bytes);
   return 0;
 }
 

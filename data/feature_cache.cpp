@@ -23,12 +23,15 @@ std::string default_cache_folder() {
 
 std::string FeatureCache::key(const Section& s, const std::string& encoder, const PatchSpec& spec) {
   Sha256 hash;
-  FileView image(s.source.image);
+  const bool cut = s.source.image.empty();  // patches that are cut already, joined by the spots' names
+  const FileView image(cut ? s.source.patches : s.source.image);
   hash.add("stflow features 1\n");  // the version of what this program computes from the same inputs
   hash.add(fmt::format("image {}\n", image.size()));
   hash.add(image.text());
   hash.add(fmt::format("encoder {}\n{}patch {} um, {} px, side {}\nspots {}\n", encoder.size(), encoder, shortest(spec.microns), spec.size,
-                       patch_side(s, spec), s.size()));
+                       cut ? 0 : patch_side(s, spec), s.size()));
+  if (cut)
+    for (const std::string& spot : s.spots) hash.add(spot + "\n");
   hash.add(s.xy.data(), s.xy.size() * sizeof(double));
   return hash.hex();
 }

@@ -1,9 +1,12 @@
 #include "tools/features.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "data/feature_cache.h"
+#include "data/patch_file.h"
 #include "data/patches.h"
 #include "engine/distributed/plan.h"
 #include "engine/file.h"
@@ -55,10 +58,53 @@ Origin precomputed(const std::vector<Section>& sections, const FeatureOptions& o
 
 }  // namespace
 
+void keep_patched(Section& s, std::vector<std::string>& warnings) {
+  const PatchFile file = open_patch_file(s.source.patches);
+  const std::unordered_set<std::string> names(file.names.begin(), file.names.end());
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < s.size(); i++)
+    if (names.contains(s.spots[size_t(i)])) rows.push_back(i);
+  const auto both = int64_t(rows.size());
+  if (2 * both < std::min(s.size(), file.count))
+    fail(Exit::data, "{}: {}: {} patches and {} spots of {} have {} names in common, expected at least half", file.path, file.dataset,
+         file.count, s.size(), s.source.counts, both);
+  s.leave_unmatched(s.size(), file.count, both, fmt::format("{} spots, {} patches, {} in both", s.size(), file.count, both), warnings);
+  s.keep(rows);
+}
+
+namespace {
+
+// Of a section's file of patches, in its order, those of its spots.
+void add_cut_patches(PatchJob& job, const Section& s) {
+  constexpr int64_t kPiece = 64;  // patches that are read at once: 10 MB of the usual ones
+  const auto file = std::make_shared<const PatchFile>(open_patch_file(s.source.patches));
+  std::unordered_map<std::string, int64_t> spot;
+  for (int64_t i = 0; i < s.size(); i++) spot.emplace(s.spots[size_t(i)], i);
+  const auto row = std::make_shared<std::vector<int64_t>>();
+  for (const std::string& name : file->names) {
+    const auto at = spot.find(name);
+    row->push_back(at == spot.end() ? -1 : at->second);
+    if (at != spot.end()) spot.erase(at);
+  }
+  if (!spot.empty())
+    fail(Exit::data, "{}: {}: no patch of {} of the {} spots of {}, expected one of each", file->path, file->dataset, spot.size(), s.size(),
+         s.source.counts);
+  for (int64_t first = 0; first < file->count; first += kPiece)
+    job.pieces.emplace_back([file, row, first, count = std::min(kPiece, file->count - first)](const PatchJob::Sink& sink) {
+      int64_t i = first;
+      for (Image& patch : read_patches(*file, first, count))
+        if (const int64_t to = (*row)[size_t(i++)]; to >= 0) sink(to, std::move(patch));
+    });
+}
+
+}  // namespace
+
 PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void(int64_t, const float*)> row, std::function<void()> done) {
   const std::string& image = s.source.image;
   PatchJob job{s.sample(), s.size(), {}, {}, {}};
-  if (image_format(FileView(image).text()).empty()) {  // a slide: read by rectangle
+  if (image.empty() && !s.source.patches.empty()) {
+    add_cut_patches(job, s);
+  } else if (image_format(FileView(image).text()).empty()) {  // a slide: read by rectangle
     job = slide_job(
         s.sample(), [image] { return std::make_shared<const SlideImage>(image); }, s.xy, patch_side(s, spec), spec.size);
   } else {
@@ -77,7 +123,8 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
   if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); }))
     return precomputed(sections, options);
   PatchEncoder encoder(options.encoder);
-  const PatchSpec spec = encoder.scaled_spec();
+  const bool cuts = std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.source.image.empty(); });
+  const PatchSpec spec = cuts ? encoder.scaled_spec() : encoder.spec();
   std::string text;
   for (const auto& [key, value] : encoder.origin()) text += fmt::format("{}={}\n", key, value);
   const FeatureCache cache(options.cache);

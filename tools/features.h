@@ -24,7 +24,10 @@ struct FeatureOptions {
 /// Several `ranks` share the sections that are to be embedded, by their size, and give each other the features.
 Origin add_features(std::vector<Section>& sections, const FeatureOptions& options, Communicator& ranks);
 
-/// The patches of a section as a job for embed_patches(), cut from its image as `spec` says.
+/// Leaves out the spots that have no patch in the section's file of patches. Throws Exit::data if fewer than half of either are left.
+void keep_patched(Section& section, std::vector<std::string>& warnings);
+
+/// The patches of a section as a job for embed_patches(), cut from its image as `spec` says, or, without one, from its file of patches.
 PatchJob section_job(const Section& section, const PatchSpec& spec, std::function<void(int64_t, const float*)> row,
                      std::function<void()> done);
 

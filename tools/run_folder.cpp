@@ -39,14 +39,14 @@ std::vector<std::string> checkpoints(const std::string& folder) {
   return found;
 }
 
-std::string place_of(const std::string& path, bool resume) {
+}  // namespace
+
+std::string RunFolder::place_of(const std::string& path, bool resume) {
   if (!path.empty()) return path;
   const int last = last_number();
   if (resume && last == 0) fail(Exit::missing, "{}: no run to resume, expected one; pass --save-dir", kRuns);
   return std::string(kRuns) + "/" + std::to_string(resume ? last : last + 1);
 }
-
-}  // namespace
 
 void RunFolder::check_place(const std::string& given, bool resume, bool overwrite) {
   const std::string path = place_of(given, resume);

@@ -9,6 +9,8 @@ namespace stflow {
 
 class RunFolder {
  public:
+  /// The folder that `path` means: itself, or for "" the next free number in runs/, with `resume` the last one (Exit::missing if none).
+  static std::string place_of(const std::string& path, bool resume);
   /// Throws what create() or open() would throw, changing nothing: before there is work to lose.
   static void check_place(const std::string& path, bool resume, bool overwrite);
   /// What a start that follows a failed one finds in `path` ("" is the last in runs/).

@@ -103,7 +103,7 @@ void read_h5ad_section(Section& s, const DataOptions& options, std::vector<std::
   strip_barcodes(places.spots, options, path);
   std::vector<Scale> scales = pitch_scale(places, bin.microns);
   set_places(s, places, options, warnings);
-  const bool own = s.source.image.empty() && use_own_image(s, h, warnings);
+  const bool own = s.source.image.empty() && s.source.patches.empty() && use_own_image(s, h, warnings);
   settle_mpp(s, options, std::move(scales), path, own ? kMostReduced : kMostMpp);
 }
 

@@ -190,7 +190,7 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
 // The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop
 // signal; what it has written by then is written again by the run that resumes.
 void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides, const std::map<std::string, std::string>& encoder,
-            std::chrono::steady_clock::time_point start) {
+            std::chrono::steady_clock::time_point start, const std::string& job) {
   const Selection selection = fit.selection();
   Predictor model = fit.take();
   model.encoder = encoder;
@@ -202,6 +202,7 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
   if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
   JsonOut summary = report_json(report);
   summary["run"] = run.path();
+  if (!job.empty()) summary["job"] = job;
   summary["seed"] = f.seed;
   summary["parameters"] = model.parameters().parameters();
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -245,8 +246,8 @@ void warn_of_idle(const ModelConfig& c, int ranks) {
 bool continues(Team& team, TrainFlags& f) {
   if (team.place().restart == 0 || f.dry_run) return false;
   using Left = RunFolder::Left;
-  const Left found = team.lead() ? RunFolder::left_in(f.save_dir) : Left::nothing;
-  const bool finished = found == Left::finished && !f.overwrite && !f.save_dir.empty();
+  const Left found = team.lead() ? RunFolder::left_in(f.save_dir, job_of(team.place()), f.overwrite) : Left::nothing;
+  const bool finished = found == Left::finished && !f.save_dir.empty();
   const std::string left = team.from_lead("run", finished ? "finished" : found == Left::unfinished ? "unfinished" : "nothing");
   if (left == "unfinished") f.resume = true;
   if (left == "finished") terminal::info("{}: the run is finished", f.save_dir);
@@ -285,7 +286,8 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
 
   std::optional<RunFolder> run;
   std::string checkpoint;
-  if (team.lead()) run.emplace(f.resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite));
+  const std::string job = job_of(team.place());
+  if (team.lead()) run.emplace(f.resume ? RunFolder::open(f.save_dir, job) : RunFolder::create(f.save_dir, f.overwrite, job));
   if (run && f.resume) checkpoint = run->resume(fit);  // refuses other flags or data before anything of the run is replaced
   checkpoint = team.from_lead("checkpoint", checkpoint);
   if (!run && !checkpoint.empty()) fit.load(checkpoint);
@@ -298,7 +300,7 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
-    if (run) finish(fit, *run, f, slides, encoder, start);
+    if (run) finish(fit, *run, f, slides, encoder, start, job);
   } catch (const Stopped&) {
     if (run) terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(), run->path());
     return int(Exit::preempted);

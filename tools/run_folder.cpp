@@ -106,7 +106,7 @@ RunFolder RunFolder::create(std::string path, bool overwrite, const std::string&
   return {path, job};
 }
 
-RunFolder RunFolder::open(std::string path, const std::string& job) {
+RunFolder RunFolder::open(const std::string& path, const std::string& job) {
   check_place(path, true, false);
   return {place_of(path, true), job};
 }

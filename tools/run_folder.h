@@ -18,7 +18,7 @@ class RunFolder {
   /// A new run in `path`, which must not hold one (Exit::create) unless `overwrite`; "" takes the next free number in runs/.
   static RunFolder create(std::string path, bool overwrite, const std::string& job = "");
   /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none, Exit::create if it is finished.
-  static RunFolder open(std::string path, const std::string& job = "");
+  static RunFolder open(const std::string& path, const std::string& job = "");
   RunFolder(RunFolder&& o) noexcept : path_(std::move(o.path_)), metrics_(std::exchange(o.metrics_, nullptr)) {}
   RunFolder(const RunFolder&) = delete;
   ~RunFolder();

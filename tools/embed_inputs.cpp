@@ -85,7 +85,7 @@ void leave_out_bad(EmbedInputs& inputs, Section& s, const SlideImage& slide, int
 void add_image(EmbedInputs& inputs, const std::string& image, const std::string& coordinates, const DataFlags& flags,
                const SlideFlags& slides, const PatchEncoder& encoder) {
   const Coordinates places = read_coordinates(coordinates);
-  const auto slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
+  std::shared_ptr<const SlideImage> slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
   Section s;
   s.source.sample = stem(image), s.source.image = image, s.source.spots = coordinates;
   s.width = slide->width(), s.height = slide->height();
@@ -107,13 +107,11 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   h.patch = spec.size, h.side = double(side), h.mpp = s.mpp, h.width = s.width, h.height = s.height;
   inputs.sections.push_back(std::move(s));
   Section& kept = inputs.sections.back();
-  if (!slide->by_rows())
-    return add(inputs,
-               slide_job(
-                   h.sample, [slide] { return slide; }, kept.xy, side, spec.size),
-               std::move(h));
-  kept.mpp = mpp;
-  add(inputs, section_job(kept, spec, {}, {}), std::move(h));
+  if (slide->by_rows()) kept.mpp = mpp;
+  PatchJob job = slide->by_rows() ? section_job(kept, spec, {}, {})
+                                  : slide_job(
+                                        kept.sample(), [slide] { return slide; }, kept.xy, side, spec.size);
+  add(inputs, std::move(job), std::move(h));
 }
 
 void add_patches(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {

@@ -93,6 +93,7 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   std::vector<std::string> warnings = slide->warnings();
   check_coordinates(s, warnings);
   for (const std::string& w : warnings) terminal::warn("{}", w);
+  if (s.mpp > 0) terminal::info("{}: {:.6g} microns per pixel ({})", image, s.mpp, slide->mpp_from());
   // The file may say how many pixels a patch has; then only its scale may be unknown.
   const bool sized = places.side > 0;
   if (!sized) static_cast<void>(slide->known_mpp());

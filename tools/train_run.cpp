@@ -144,8 +144,8 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
 
   std::optional<RunFolder> run;
   std::string checkpoint;
-  const std::string job = job_of(team.place());
-  if (team.lead()) run.emplace(resume ? RunFolder::open(f.save_dir, job) : RunFolder::create(f.save_dir, f.overwrite, job));
+  const std::string launch = job_of(team.place());
+  if (team.lead()) run.emplace(resume ? RunFolder::open(f.save_dir, launch) : RunFolder::create(f.save_dir, f.overwrite, launch));
   if (run && resume) checkpoint = run->resume(fit);  // refuses other flags or data before anything of the run is replaced
   checkpoint = team.from_lead("checkpoint", checkpoint);
   if (!run && !checkpoint.empty()) fit.load(checkpoint);
@@ -158,7 +158,7 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
-    if (run) result = finish(fit, *run, f, slides, encoder, start, job);
+    if (run) result = finish(fit, *run, f, slides, encoder, start, launch);
   } catch (const Stopped&) {
     if (run)
       terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(),

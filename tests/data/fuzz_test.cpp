@@ -32,7 +32,6 @@
 #include "engine/safetensors.h"
 #include "engine/text.h"
 #include "model/encoder.h"
-#include "tests/data/slide/tiny_tiff.h"
 #include "tests/data/tiny.h"
 #include "tests/mutants.h"
 
@@ -132,30 +131,6 @@ TEST_CASE("fuzz: JPEG and PNG") {
   const TempFolder folder;
   write_png(folder.path("p.png"), p);
   fuzz(read_text(folder.path("p.png")), 300, read);
-}
-
-TEST_CASE("fuzz: slides") {
-  const TempFolder folder;
-  const auto read = [](const std::string& path, const std::string&) {
-    const SlideImage s(path);
-    for (size_t i = 0; i < s.levels().size(); i++) static_cast<void>(s.read(int(i), -3, -3, 40, 40));
-    static_cast<void>(s.thumbnail(10));
-  };
-  const Image p = picture(37, 23), half = halved(p);
-  const TiffKind kinds[] = {{.compression = 7, .photometric = 6, .description = "Aperio Image|MPP = 0.5"},
-                            {.mode = "w8", .tile = 0, .compression = 8, .per_cm = 20000},
-                            {.mode = "wb", .compression = 5, .bits = 16, .planar = true},
-                            {.photometric = 6, .subsampling = 2},
-                            {.tile = 0, .compression = 32773, .photometric = 3},
-                            {.compression = 50001},
-                            {.compression = 50000, .photometric = 5},
-                            {.compression = 34925, .extra = 2},
-                            {.compression = 33005}};
-  for (const TiffKind& kind : kinds) {
-    TiffKind base = kind;
-    base.children = kind.compression != 33005;
-    fuzz(read_text(write_tiff(folder.path("s.tif"), {{p, base}, {half, kind}})), 50, read);
-  }
 }
 
 TEST_CASE("fuzz: other images") {

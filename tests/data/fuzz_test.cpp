@@ -19,7 +19,6 @@
 #include "data/patch_file.h"
 #include "data/png.h"
 #include "data/prediction/read.h"
-#include "data/slide/slide.h"
 #include "data/spatial/h5ad.h"
 #include "data/spatial/mex.h"
 #include "data/spatial/positions.h"

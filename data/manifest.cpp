@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "data/folder.h"
 #include "data/spatial/layouts.h"
 #include "data/spatial/tenx.h"
 #include "data/table.h"
@@ -28,16 +29,6 @@ std::string first_of(const fs::path& folder, const std::string& stem, std::initi
   for (const char* e : endings)
     if (fs::path p = folder / (stem + e); fs::is_regular_file(p)) return p.string();
   return "";
-}
-
-/// Names of the entries of a folder, sorted: no order of the file system shows.
-std::vector<std::string> entries(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    names.push_back(it->path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 /// The part of `name` between prefix and suffix, if it has both and something between them.

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "data/folder.h"
 #include "data/spatial/hest_bench.h"
 #include "data/spatial/tenx.h"
 #include "engine/error.h"
@@ -25,12 +26,6 @@ std::vector<std::string> stems(const fs::path& folder, const std::string& ending
   }
   std::sort(all.begin(), all.end());
   return all;
-}
-
-std::string existing(std::initializer_list<fs::path> paths) {
-  for (const fs::path& p : paths)
-    if (fs::is_regular_file(p)) return p.string();
-  return "";
 }
 
 /// HEST's metadata of a slide: its scale as estimated from the spots, its patient.

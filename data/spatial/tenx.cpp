@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "data/folder.h"
 #include "data/spatial/mex.h"
 #include "data/spatial/positions.h"
 #include "engine/file.h"
@@ -48,21 +49,6 @@ std::string read_file(const std::string& path) {
   // Compressed by columns, and a column is a barcode: as rows of barcodes that is compressed by rows.
   append(answer, read_compressed(file, path, group, shape[1], shape[0], true));
   return answer;
-}
-
-std::vector<std::string> entries(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    names.push_back(it->path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string existing(std::initializer_list<fs::path> paths) {
-  for (const fs::path& p : paths)
-    if (fs::is_regular_file(p)) return p.string();
-  return "";
 }
 
 /// The name of a section by its folder: what is above "outs", "binned_outputs" and the like.

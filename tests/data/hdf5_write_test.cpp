@@ -12,22 +12,13 @@
 #include "data/hdf5_file.h"
 #include "data/patch_file.h"
 #include "engine/file.h"
+#include "tests/data/hdf5_seen.h"
 #include "tests/files.h"
 
 using namespace stflow;
+using test::list, test::seen;
 
 namespace {
-
-/// What a file shows to a reader in a child, as text.
-std::string seen(const std::string& path, const std::function<std::string(const Hdf5File&)>& look) {
-  return read_hdf5(path, {}, [&] { return look(Hdf5File(path)); });
-}
-
-template <class T> std::string list(const std::vector<T>& values) {
-  std::string s;
-  for (const T& v : values) s += fmt::format("{} ", v);
-  return s;
-}
 
 void everything(const std::string& path) {
   Hdf5Writer file(path);

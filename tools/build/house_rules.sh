@@ -26,7 +26,7 @@ unfinished="$(grep -nHiE '\b(TO''DO|FIX''ME|XXX|HA''CK|place''holder implementat
 forbid "errors go through fail() or check(), numbers through from_chars" \
   '(?<![\w.>])(assert|abort|exit|atof|atoi|atol|sscanf|strtok|strcpy|sprintf)\s*\(|\bsto(i|l|ll|ul|ull|f|d)\s*\(' $(product)
 forbid "random numbers come from Philox: the library's differ between libraries" \
-  '(?<!\w)s?rand\s*\(|\w_distribution\b|mt19937|random_device|std::shuffle|random_shuffle' $(product)
+  '(?<!\w)s?rand\s*\(|std::\w+_distribution\b|mt19937|random_device|std::shuffle|random_shuffle' $(product)
 forbid "the order of an unordered container is not defined: not in numeric code" 'unordered_(map|set)' $(product | grep -E '^(engine|ops|model)/')
 forbid "float atomics add in any order" 'atomicAdd' $(product | grep '^ops/cuda/')
 forbid "no #if for CUDA above the kernels: a back end is a tag" '#\s*if.*(CUDA|STFLOW_ISA)' $(product | grep -vE '^(ops/c|engine/cuda/|engine/random\.h)')

@@ -16,23 +16,15 @@
 #include "data/lines.h"
 #include "data/prediction/read.h"
 #include "engine/file.h"
+#include "tests/data/hdf5_seen.h"
 #include "tests/data/prediction/sample.h"
 #include "tests/data/tiny.h"
 #include "tests/disk.h"
 
 using namespace stflow;
+using test::list, test::seen;
 
 namespace {
-
-std::string seen(const std::string& path, const std::function<std::string(const Hdf5File&)>& look) {
-  return read_hdf5(path, {}, [&] { return look(Hdf5File(path)); });
-}
-
-template <class T> std::string list(const std::vector<T>& values) {
-  std::string s;
-  for (const T& v : values) s += fmt::format("{} ", v);
-  return s;
-}
 
 std::string numbers(const Hdf5File& f, const std::string& name) {
   int64_t rows = 0, columns = 0;

@@ -94,7 +94,7 @@ TEST_CASE("predict: a slide without spots gets a grid over its tissue; the CSV a
   Words words = s.predict_slide("slide.png", "p.h5ad", {"--pitch", "100", "--keep-samples", "--samples", "4"});
   REQUIRE(test::run_stflow(words).code == 0);
   const std::string path = s.path("p.h5ad");
-  const H5ad file = read_h5ad(path, {.var = {"train_pcc"}, .obs = {"array_row", "array_col"}});
+  const H5ad file = read_h5ad(path, {"", true, {"array_row", "array_col"}, {"train_pcc"}});
   const FloatMatrix x = read_h5ad_matrix(path, "X"), low = read_h5ad_matrix(path, "layers/q05"),
                     high = read_h5ad_matrix(path, "layers/q95");
   REQUIRE(file.barcodes.size() == rows.size());

@@ -140,7 +140,8 @@ TEST_CASE("fuzz: other images") {
 }
 
 TEST_CASE("fuzz: h5ad and 10x files, from names to images") {
-  const DataOptions any{.values = Values::any};
+  DataOptions any;
+  any.values = Values::any;
   for (const char* name : {"anndata06.h5ad", "anndata07.h5ad", "anndata012.h5ad"})
     fuzz(fixture(std::string("spatial/") + name), 12, [&](const std::string& path, const std::string&) {
       Section s;

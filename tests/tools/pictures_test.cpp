@@ -12,7 +12,7 @@
 using namespace stflow;
 namespace fs = std::filesystem;
 
-TEST_CASE("predict: heat maps and overlays of a section, and of a slide in tiles") {
+TEST_CASE("slow: predict: heat maps and overlays of a section, and of a slide in tiles") {
   const test::TinyRun data;
   REQUIRE(test::run_stflow(data.words("run")).code == 0);
   std::vector<std::string> words = data.predict("run", "p.csv");

@@ -12,26 +12,26 @@
 using namespace stflow;
 namespace fs = std::filesystem;
 
-TEST_CASE("predict: heat maps and overlays of a section, and of a slide in tiles") {
+TEST_CASE("slow: predict: heat maps and overlays of a section, and of a slide in tiles") {
   const test::TinyRun data;
   REQUIRE(test::run_stflow(data.words("run")).code == 0);
   std::vector<std::string> words = data.predict("run", "p.csv");
-  words.insert(words.end(), {"--heat-maps", "G5", "--overlay", "G5,G7"});
+  words.insert(words.end(), {"--heat-maps", "G5", "--overlay", "G5,G2"});
   const test::Ran r = test::run_stflow(words);
   REQUIRE_MESSAGE(r.code == 0, r.err);
   CHECK(read_image(data.path("p.G5.png")).width > 100);
-  CHECK(!fs::exists(data.path("p.G7.png")));
+  CHECK(!fs::exists(data.path("p.G2.png")));
   const Image section = read_image(data.path("C.png"));
   const SlideImage overlay(data.path("p.G5.ome.tif"));
   CHECK(overlay.width() == section.width);
   CHECK(overlay.height() == section.height);
   CHECK(overlay.mpp() > 0);
-  CHECK(read_text(data.path("p.G5.ome.tif")) != read_text(data.path("p.G7.ome.tif")));
+  CHECK(read_text(data.path("p.G5.ome.tif")) != read_text(data.path("p.G2.ome.tif")));
 
   // The overlay is a slide in tiles itself.
   data.folder.file("spots.csv", "x,y\n40,40\n80,40\n40,80\n");
   const std::vector<std::string> slide{"predict",
-                                       data.path("p.G7.ome.tif"),
+                                       data.path("p.G2.ome.tif"),
                                        "--model",
                                        data.path("run"),
                                        "--encoder",
@@ -42,22 +42,22 @@ TEST_CASE("predict: heat maps and overlays of a section, and of a slide in tiles
                                        data.path("cache"),
                                        "--quiet",
                                        "--heat-maps",
-                                       "G1",
+                                       "G2",
                                        "--overlay",
-                                       "G1",
+                                       "G2",
                                        "--out",
                                        data.path("s.h5ad")};
   const test::Ran s = test::run_stflow(slide);
   REQUIRE_MESSAGE(s.code == 0, s.err);
-  const SlideImage again(data.path("s.G1.ome.tif"));
+  const SlideImage again(data.path("s.G2.ome.tif"));
   CHECK(again.width() == section.width);
   CHECK(again.mpp() == doctest::Approx(overlay.mpp()));
-  CHECK(fs::exists(data.path("s.G1.png")));
+  CHECK(fs::exists(data.path("s.G2.png")));
 
   fs::remove(data.path("s.h5ad"));
   const test::Ran there = test::run_stflow(slide);
   CHECK(there.code == 73);
-  CHECK(there.err == "stflow: error: " + data.path("s.G1.png") + ": exists, expected a new file; pass --overwrite\n");
+  CHECK(there.err == "stflow: error: " + data.path("s.G2.png") + ": exists, expected a new file; pass --overwrite\n");
   words[words.size() - 3] = "G55";
   words.emplace_back("--overwrite");
   const test::Ran unknown = test::run_stflow(words);

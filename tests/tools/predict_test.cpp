@@ -94,7 +94,9 @@ TEST_CASE("predict: a slide without spots gets a grid over its tissue; the CSV a
   Words words = s.predict_slide("slide.png", "p.h5ad", {"--pitch", "100", "--keep-samples", "--samples", "4"});
   REQUIRE(test::run_stflow(words).code == 0);
   const std::string path = s.path("p.h5ad");
-  const H5ad file = read_h5ad(path, {.var = {"train_pcc"}, .obs = {"array_row", "array_col"}});
+  H5adOptions columns;
+  columns.obs = {"array_row", "array_col", "feature_distance", "out_of_distribution"}, columns.var = {"train_pcc"};
+  const H5ad file = read_h5ad(path, columns);
   const FloatMatrix x = read_h5ad_matrix(path, "X"), low = read_h5ad_matrix(path, "layers/q05"),
                     high = read_h5ad_matrix(path, "layers/q95");
   REQUIRE(file.barcodes.size() == rows.size());
@@ -116,7 +118,7 @@ TEST_CASE("predict: a slide without spots gets a grid over its tissue; the CSV a
     }
   }
   CHECK(file.var.contains("train_pcc"));
-  CHECK(file.obs.contains("array_col"));
+  for (const std::string& name : columns.obs) CHECK(file.obs.contains(name));
   REQUIRE(file.libraries.size() == 1);
   CHECK(file.libraries[0].best_image() == "hires");
   CHECK(test::run_stflow(words).code == 73);  // it exists

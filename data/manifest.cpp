@@ -76,7 +76,7 @@ void read_files(const Table& table, Source& s, const std::string& manifest) {
   const size_t image = table.column("image"), counts = table.column("counts"), spots = table.column("spots");
   if (!table.cell(image).empty()) s.image = file_in(table, image, manifest);
   s.counts = file_in(table, counts, manifest, true);
-  const bool h5ad = is_section_file(s.counts);
+  const bool h5ad = s.counts.ends_with(".h5ad");
   std::vector<std::string> choices;
   Source outs;
   const bool tenx = fs::is_directory(s.counts) && find_tenx(s.counts, outs, choices);
@@ -128,13 +128,18 @@ std::vector<Source> read_manifest(const std::string& path) {
   return sources;
 }
 
-bool is_section_file(const std::string& path) { return path.ends_with(".h5ad"); }
+bool is_section_file(const std::string& path) { return path.ends_with(".h5ad") || path.ends_with("feature_bc_matrix.h5"); }
 
 Layout section_file(const std::string& path) {
+  Layout layout;
   Source s;
   s.sample = fs::path(path).stem().string();
   s.counts = s.spots = path;
-  return {"h5ad", {s}, {}};
+  if (path.ends_with(".h5ad")) return {"h5ad", {s}, {}};
+  if (!find_tenx(folder_of(path), s, layout.warnings))
+    fail(Exit::data, "{}: no folder 'spatial' beside it, expected Space Ranger's outputs", path);
+  s.counts = path;
+  return {"Space Ranger", {s}, {}};
 }
 
 bool is_data_set(const std::string& folder) {

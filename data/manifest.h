@@ -27,7 +27,7 @@ struct Layout {
 ///   the folders of data/spatial/layouts.h
 /// Throws Exit::missing if the folder does not exist, Exit::data naming what was looked for if it is none of these.
 Layout recognise(const std::string& folder);
-/// Whether this file is a section by itself: an .h5ad file.
+/// Whether this file is a section by itself: an .h5ad file, or Space Ranger's feature_bc_matrix.h5 with its spatial folder beside it.
 bool is_section_file(const std::string& path);
 /// The layout of such a file.
 Layout section_file(const std::string& path);

@@ -1,7 +1,9 @@
 // BMP, GIF (its first frame), PNM and TGA through stb_image. Its decoders have a history of reading past their input, so they run in a
 // child process, and on files small enough to be held whole.
+#ifndef __clang_analyzer__  // which complains of the library's own code
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
+#endif
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
 #define STBI_ONLY_PNM
@@ -17,6 +19,7 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "data/child.h"
 #include "data/decoder.h"
@@ -67,7 +70,9 @@ struct StbDecoder final : ImageReader::Decoder {
     // The library holds the picture up to three times over.
     pixels = in_child_process(file.path(), format, {60, int64_t(bytes) * 6 + (int64_t(64) << 20)}, [&]() -> std::string {
       int w = 0, h = 0, channels = 0;
-      stbi_uc* p = stbi_load_from_memory(file.data(), int(file.size()), &w, &h, &channels, 4);
+      const std::unique_ptr<stbi_uc, void (*)(void*)> whole(stbi_load_from_memory(file.data(), int(file.size()), &w, &h, &channels, 4),
+                                                            stbi_image_free);
+      const stbi_uc* p = whole.get();
       if (!p || w != width || h != height) fail(Exit::data, "{}: damaged, expected a whole {} image", file.path(), format);
       std::string out(bytes, '\0');
       for (size_t i = 0; i < bytes / 3; i++)  // transparency is laid on white

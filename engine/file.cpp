@@ -68,6 +68,7 @@ FileView::~FileView() {
 }
 
 void FileView::forget(const unsigned char* from, size_t bytes) const {
+  if (!mapped_) return;
   const auto page = size_t(::sysconf(_SC_PAGESIZE)), begin = (size_t(from - data_) + page - 1) / page * page,
              end = (size_t(from - data_) + bytes) / page * page;
   if (end > begin) ::madvise(const_cast<unsigned char*>(data_) + begin, end - begin, MADV_DONTNEED);

@@ -80,7 +80,7 @@ Coordinates places_of(const SlideImage& slide, const std::string& coordinates, c
 
 void add_image(EmbedInputs& inputs, const std::string& image, const std::string& coordinates, const DataFlags& flags,
                const SlideFlags& slides, const TissueFlags& tissue, const PatchEncoder& encoder) {
-  const auto slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
+  std::shared_ptr<const SlideImage> slide = std::make_shared<const SlideImage>(image, slides.reading(flags.options.mpp));
   const Coordinates places = places_of(*slide, coordinates, tissue, encoder);
   Section s;
   s.source.sample = stem(image), s.source.image = image, s.source.spots = coordinates;
@@ -89,6 +89,7 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   std::vector<std::string> warnings = slide->warnings();
   check_coordinates(s, warnings);
   for (const std::string& w : warnings) terminal::warn("{}", w);
+  if (s.mpp > 0) terminal::info("{}: {:.6g} microns per pixel ({})", image, s.mpp, slide->mpp_from());
   // The file may say how many pixels a patch has; then only its scale may be unknown.
   const bool sized = places.side > 0;
   if (!sized) static_cast<void>(slide->known_mpp());
@@ -103,13 +104,11 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   h.patch = spec.size, h.side = double(side), h.mpp = s.mpp, h.width = s.width, h.height = s.height;
   inputs.sections.push_back(std::move(s));
   Section& kept = inputs.sections.back();
-  if (!slide->by_rows())
-    return add(inputs,
-               slide_job(
-                   h.sample, [slide] { return slide; }, kept.xy, side, spec.size),
-               std::move(h));
-  kept.mpp = mpp;
-  add(inputs, section_job(kept, spec, {}, {}), std::move(h));
+  if (slide->by_rows()) kept.mpp = mpp;
+  PatchJob job = slide->by_rows() ? section_job(kept, spec, {}, {})
+                                  : slide_job(
+                                        kept.sample(), [slide] { return slide; }, kept.xy, side, spec.size);
+  add(inputs, std::move(job), std::move(h));
 }
 
 /// Whether an image is a slide, over whose tissue a grid is laid, and no tile by itself.

@@ -18,6 +18,7 @@
 #include "tools/data_flags.h"
 #include "tools/eval_join.h"
 #include "tools/hest_results.h"
+#include "tools/json_out.h"
 
 namespace stflow {
 namespace {
@@ -74,7 +75,8 @@ std::string genes_text(const Result& r) {
   std::string text;
   if (many > 0)
     text = "best genes:  " + some(order.begin(), order.begin() + many) + "worst genes: " + some(order.rbegin(), order.rbegin() + many);
-  if (s.undefined > 0) text += fmt::format("{} genes are constant, have no correlation, and are left out of the means\n", s.undefined);
+  if (s.undefined > 0)
+    text += fmt::format("left out of the means because they are constant and have no correlation: {} genes\n", s.undefined);
   return text;
 }
 
@@ -103,6 +105,10 @@ JsonOut json_of(const Scores& s) {
           {"r2", s.mean_r2},           {"undefined", s.undefined}};
 }
 
+JsonOut json_of(const Overlap& o) {
+  return {{"only_prediction", o.prediction - o.both}, {"only_truth", o.truth - o.both}, {"both", o.both}};
+}
+
 JsonOut json_of(const Result& r, const BootstrapOptions& b) {
   const Evaluation& e = r.scores;
   JsonOut json{{"spots", r.data.ends.back()}, {"genes", r.data.genes.size()}, {"pooled", json_of(e.pooled)}};
@@ -112,7 +118,7 @@ JsonOut json_of(const Result& r, const BootstrapOptions& b) {
   json["slides"] = JsonOut::object();
   for (size_t s = 0; s < e.slides.size(); s++) {
     json["slides"][r.data.samples[s]] = json_of(e.slides[s]);
-    json["slides"][r.data.samples[s]]["joined"] = r.data.counts[r.data.samples[s]];
+    json["slides"][r.data.samples[s]]["joined"] = {{"spots", json_of(r.data.spots_in[s])}, {"genes", json_of(r.data.genes_in[s])}};
   }
   json["per_gene"] = JsonOut::array();
   for (size_t g = 0; g < r.data.genes.size(); g++) {

@@ -59,18 +59,16 @@ std::vector<Section> read_truth(const std::string& path, const DataOptions& read
   return all;
 }
 
-/// Of two lists of names: how many are only in one, and the rule that half of the smaller must be in the other.
-struct Overlap {
-  int64_t left, right, both;
+std::string text_of(const Overlap& o, const std::string& what) {
+  return fmt::format("{} {} only in the prediction, {} only in the truth, {} in both", o.prediction - o.both, what, o.truth - o.both,
+                     o.both);
+}
 
-  [[nodiscard]] std::string text(const std::string& what) const {
-    return fmt::format("{} {} only in the prediction, {} only in the truth, {} in both", left - both, what, right - both, both);
-  }
-  void require(const std::string& where, const std::string& what) const {
-    if (both == 0 || 2 * both < std::min(left, right)) fail(Exit::data, "{}: {}, expected at least half to match", where, text(what));
-  }
-  [[nodiscard]] JsonOut json() const { return {{"only_prediction", left - both}, {"only_truth", right - both}, {"both", both}}; }
-};
+/// Half of the smaller side must be in the other.
+void require(const Overlap& o, const std::string& where, const std::string& what) {
+  if (o.both == 0 || 2 * o.both < std::min(o.prediction, o.truth))
+    fail(Exit::data, "{}: {}, expected at least half to match", where, text_of(o, what));
+}
 
 using Places = std::unordered_map<std::string, int64_t>;
 Places places_of(const std::vector<std::string>& names) {
@@ -91,37 +89,35 @@ std::vector<Pair> pairs_of(const std::vector<std::string>& files, const std::vec
     for (const Section& t : truths)
       if (t.sample() == std::filesystem::path(file).stem()) pairs.push_back({file, &t});
   const Overlap samples{int64_t(files.size()), int64_t(truths.size()), int64_t(pairs.size())};
-  samples.require(path, "samples");
-  if (samples.both < samples.left) terminal::warn("{}", samples.text("samples"));
-  else if (samples.both < samples.right) terminal::info("{}", samples.text("samples"));
+  require(samples, path, "samples");
+  if (samples.both < samples.prediction) terminal::warn("{}", text_of(samples, "samples"));
+  else if (samples.both < samples.truth) terminal::info("{}", text_of(samples, "samples"));
   return pairs;
 }
 
 std::string name_of(const Pair& p) { return std::filesystem::path(p.prediction).stem().string(); }
 
 /// The prediction's genes that the truth has, by name or id.
-std::vector<std::string> common_genes(const ReadPrediction& p, const Section& truth, JsonOut& counts) {
+std::vector<std::string> common_genes(const ReadPrediction& p, const Section& truth, Overlap& o) {
   std::set<std::string_view> measured(truth.genes.begin(), truth.genes.end());
   measured.insert(truth.gene_ids.begin(), truth.gene_ids.end());
   std::vector<std::string> genes;
   std::copy_if(p.genes.begin(), p.genes.end(), std::back_inserter(genes), [&](const std::string& g) { return measured.contains(g); });
-  const Overlap o{int64_t(p.genes.size()), int64_t(truth.genes.size()), int64_t(genes.size())};
-  o.require(p.path, "genes");
-  if (o.both < o.left) terminal::warn("{}: {}", p.sample, o.text("genes"));
-  counts["genes"] = o.json();
+  o = {int64_t(p.genes.size()), int64_t(truth.genes.size()), int64_t(genes.size())};
+  require(o, p.path, "genes");
+  if (o.both < o.prediction) terminal::warn("{}: {}", p.sample, text_of(o, "genes"));
   return genes;
 }
 
 /// Rows of the prediction and of the truth that are of one spot.
-std::vector<std::pair<int64_t, int64_t>> common_spots(const ReadPrediction& p, const Section& truth, JsonOut& counts) {
+std::vector<std::pair<int64_t, int64_t>> common_spots(const ReadPrediction& p, const Section& truth, Overlap& o) {
   const Places places = places_of(truth.spots);
   std::vector<std::pair<int64_t, int64_t>> rows;
   for (size_t i = 0; i < p.spots.size(); i++)
     if (const auto found = places.find(p.spots[i]); found != places.end()) rows.emplace_back(int64_t(i), found->second);
-  const Overlap o{int64_t(p.spots.size()), truth.size(), int64_t(rows.size())};
-  o.require(p.path, "spots");
-  if (o.both < o.left || o.both < o.right) terminal::warn("{}: {}", p.sample, o.text("spots"));
-  counts["spots"] = o.json();
+  o = {int64_t(p.spots.size()), truth.size(), int64_t(rows.size())};
+  require(o, p.path, "spots");
+  if (o.both < o.prediction || o.both < o.truth) terminal::warn("{}: {}", p.sample, text_of(o, "spots"));
   return rows;
 }
 
@@ -146,16 +142,14 @@ Joined join(const std::string& predictions, const std::string& truth, const Data
   const std::vector<Section> truths = read_truth(truth, reading);
   const std::vector<Pair> pairs = pairs_of(files, truths, predictions);
   Joined j;
-  j.counts = JsonOut::object();
+  j.spots_in.resize(pairs.size()), j.genes_in.resize(pairs.size());
   std::vector<ReadPrediction> all;
   for (const Pair& pair : pairs) {
     all.push_back(read_prediction(pair.prediction));
-    JsonOut counts = JsonOut::object();
-    const std::vector<std::string> genes = common_genes(all.back(), *pair.truth, counts);
+    const std::vector<std::string> genes = common_genes(all.back(), *pair.truth, j.genes_in[j.samples.size()]);
     if (j.samples.empty()) j.genes = genes;
     else keep_genes(j.genes, genes);
     j.samples.push_back(name_of(pair));
-    j.counts[j.samples.back()] = counts;
   }
   if (j.genes.empty()) fail(Exit::data, "{}: no gene in all {} predictions, expected the same genes", predictions, all.size());
   for (const auto& [name, values] : all[0].layers)
@@ -165,7 +159,7 @@ Joined join(const std::string& predictions, const std::string& truth, const Data
   for (size_t i = 0; i < all.size(); i++) {
     const ReadPrediction& p = all[i];
     const Section& t = *pairs[i].truth;
-    const auto rows = common_spots(p, t, j.counts[j.samples[i]]);
+    const auto rows = common_spots(p, t, j.spots_in[i]);
     append_rows(j.prediction, p.mean, p, rows, j.genes);
     for (auto& [name, values] : j.layers) append_rows(values, p.layers.at(name), p, rows, j.genes);
     const PanelCounts measured = counts_of(t, {j.genes, "the predictions'"});

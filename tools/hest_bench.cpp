@@ -166,7 +166,7 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
     set_splits(data, task.folds[i]);
     TrainFlags own = f;
     own.save_dir = fold_folder(run, i);
-    const Left left = team.lead() && f.resume ? RunFolder::left_in(own.save_dir) : Left::nothing;
+    const Left left = team.lead() && f.resume ? RunFolder::left_in(own.save_dir, job_of(team.place()), false) : Left::nothing;
     const std::string todo = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
     terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), todo == "nothing" ? "finished before" : own.save_dir);
     if (todo != "nothing") {

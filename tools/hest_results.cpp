@@ -1,5 +1,7 @@
 #include "tools/hest_results.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -83,7 +85,7 @@ HestResult write_hest_folds(const std::string& folder, const std::string& datase
   SortedJson rows = SortedJson::array();
   for (const Gene& g : genes)
     rows.push_back({{"name", g.name}, {"pearson_corrs", g.pearson}, {"mean", g.mean}, {"std", deviation(g.pearson)}});
-  const HestResult result{dataset, encoder, mean_of_defined(means), deviation(means)};
+  HestResult result{dataset, encoder, mean_of_defined(means), deviation(means)};
   write_json(
       folder + "/results_kfold.json",
       {{"pearson_corrs", rows}, {"pearson_mean", result.pearson_mean}, {"pearson_std", result.pearson_std}, {"mean_per_split", means}});
@@ -99,7 +101,7 @@ void write_hest_datasets(const std::string& folder, const std::vector<HestResult
   for (const HestResult& r : results) add(datasets, r.dataset), add(encoders, r.encoder);
 
   std::string csv = ",dataset";
-  for (const std::string& e : encoders) csv += "," + e + "_mean," + e + "_std";
+  for (const std::string& e : encoders) csv += fmt::format(",{0}_mean,{0}_std", e);
   SortedJson json{{"results", SortedJson::array()}, {"average", SortedJson::object()}};
   std::map<std::string, std::vector<double>> of_encoder;
   for (size_t d = 0; d < datasets.size(); d++) {

@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "engine/distributed/plan.h"
+#include "engine/file.h"
 #include "engine/threads.h"
 #include "tools/signals.h"
 #include "tools/terminal.h"
@@ -48,6 +50,19 @@ int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)
     team.leave(Error(Exit::internal, e.what()));
     throw;
   }
+}
+
+std::string job_of(const Place& place) {
+  if (place.launcher.empty()) return "";
+  if (const auto slurm = from_environment("SLURM_JOB_ID"); slurm && !slurm->empty()) return "Slurm " + *slurm;
+  char host[256] = "";
+  (void)gethostname(host, sizeof host - 1);
+  // Fields 3 to 22 of /proc/PID/stat follow the name in brackets; the last of them is when the process began.
+  const std::string stat = read_text(fmt::format("/proc/{}/stat", getppid()));
+  std::istringstream fields(stat.substr(stat.rfind(')') + 1));
+  std::string began;
+  for (int i = 3; i <= 22; i++) fields >> began;
+  return fmt::format("{} {} {}", host, getppid(), began);
 }
 
 std::vector<bool> own_of(std::span<const int64_t> sizes, const Team& team, const char* verb) {

@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/text.h"
 #include "tools/terminal.h"
 
@@ -18,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kRuns = "runs";
+constexpr const char* kOwner = "/job";  // of an unfinished run; a finished one has it in summary.json
 
 int last_number() {
   int last = 0;
@@ -69,32 +72,43 @@ void RunFolder::check_place(const std::string& given, bool resume, bool overwrit
   fs::remove(trial, error);
 }
 
-RunFolder::Left RunFolder::left_in(const std::string& given) {
+RunFolder::Left RunFolder::left_in(const std::string& given, const std::string& job, bool overwrite) {
   if (given.empty() && last_number() == 0) return Left::nothing;
-  const std::string path = place_of(given, true);
+  const std::string path = place_of(given, true), summary = path + "/summary.json", owner_file = path + kOwner;
   std::error_code error;
-  if (fs::exists(path + "/model.safetensors", error)) return Left::finished;
+  std::string owner;
+  const bool finished = fs::exists(path + "/model.safetensors", error);
+  if (finished && fs::exists(summary, error)) owner = read_json(summary).value("job", "");
+  if (!finished && fs::exists(owner_file, error)) owner = read_text(owner_file);
+  const bool unknown = owner.empty() || job.empty();
+  if (!unknown && owner != job) return Left::nothing;
+  if (finished) return unknown && overwrite ? Left::nothing : Left::finished;
+  if (owner.empty() && !job.empty() && overwrite) return Left::nothing;
   return fs::exists(path + "/checkpoints", error) ? Left::unfinished : Left::nothing;
 }
 
-RunFolder RunFolder::create(std::string path, bool overwrite) {
+// The folder of checkpoints comes first: one without an owner is taken for this job's own if there was nothing to overwrite.
+RunFolder::RunFolder(std::string path, const std::string& job) : path_(std::move(path)) {
+  make_output_folder(file("checkpoints"));
+  if (!job.empty()) write_atomic(path_ + kOwner, job);
+}
+
+RunFolder RunFolder::create(std::string path, bool overwrite, const std::string& job) {
   check_place(path, false, overwrite);
   path = place_of(path, false);
   std::error_code error;
   if (fs::exists(path, error)) {
-    for (const char* old : {"metrics.jsonl", "model.safetensors", "summary.json", "config.json", "checkpoints", "predictions", "maps"})
+    for (const char* old :
+         {"job", "metrics.jsonl", "model.safetensors", "summary.json", "config.json", "checkpoints", "predictions", "maps"})
       fs::remove_all(path + "/" + old, error);
   }
   make_output_folder(path);
-  make_output_folder(path + "/checkpoints");
-  return RunFolder(path);
+  return {path, job};
 }
 
-RunFolder RunFolder::open(std::string path) {
+RunFolder RunFolder::open(const std::string& path, const std::string& job) {
   check_place(path, true, false);
-  path = place_of(path, true);
-  make_output_folder(path + "/checkpoints");
-  return RunFolder(path);
+  return {place_of(path, true), job};
 }
 
 RunFolder::~RunFolder() {
@@ -150,6 +164,7 @@ std::string RunFolder::resume(Fit& fit) {
 void RunFolder::clean() {
   std::error_code error;
   fs::remove_all(file("checkpoints"), error);
+  fs::remove(path_ + kOwner, error);
 }
 
 }  // namespace stflow

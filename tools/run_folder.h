@@ -13,13 +13,14 @@ class RunFolder {
   static std::string place_of(const std::string& path, bool resume);
   /// Throws what create() or open() would throw, changing nothing: before there is work to lose.
   static void check_place(const std::string& path, bool resume, bool overwrite);
-  /// What a start that follows a failed one finds in `path` ("" is the last in runs/).
+  /// What a start of `job` ("": unknown) that follows a failed one finds of it in `path` ("" is the last in runs/). What another job left
+  /// is nothing; where it cannot be told whose a run is, it is taken for this job's unless that would be one that is to be overwritten.
   enum class Left { nothing, unfinished, finished };
-  static Left left_in(const std::string& path);
+  static Left left_in(const std::string& path, const std::string& job, bool overwrite);
   /// A new run in `path`, which must not hold one (Exit::create) unless `overwrite`; "" takes the next free number in runs/.
-  static RunFolder create(std::string path, bool overwrite);
+  static RunFolder create(std::string path, bool overwrite, const std::string& job = "");
   /// An earlier run; "" takes the last in runs/. Throws Exit::missing if there is none, Exit::create if it is finished.
-  static RunFolder open(std::string path);
+  static RunFolder open(const std::string& path, const std::string& job = "");
   RunFolder(RunFolder&& o) noexcept : path_(std::move(o.path_)), metrics_(std::exchange(o.metrics_, nullptr)) {}
   RunFolder(const RunFolder&) = delete;
   ~RunFolder();
@@ -41,7 +42,7 @@ class RunFolder {
   void clean();
 
  private:
-  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  RunFolder(std::string path, const std::string& job);
   std::string path_;
   std::FILE* metrics_ = nullptr;
 };

@@ -47,8 +47,8 @@ std::string sections_text(const Dataset& data) {
 bool continues(Team& team, TrainFlags& f) {
   if (team.place().restart == 0 || f.dry_run) return false;
   using Left = RunFolder::Left;
-  const Left found = team.lead() ? RunFolder::left_in(f.save_dir) : Left::nothing;
-  const bool finished = found == Left::finished && !f.overwrite && !f.save_dir.empty();
+  const Left found = team.lead() ? RunFolder::left_in(f.save_dir, job_of(team.place()), f.overwrite) : Left::nothing;
+  const bool finished = found == Left::finished && !f.save_dir.empty();
   const std::string left = team.from_lead("run", finished ? "finished" : found == Left::unfinished ? "unfinished" : "nothing");
   if (left == "unfinished") f.resume = true;
   if (left == "finished") terminal::info("{}: the run is finished", f.save_dir);

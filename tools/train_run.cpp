@@ -96,7 +96,7 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
 // The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop
 // signal; what it has written by then is written again by the run that resumes.
 TrainResult finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides, const std::map<std::string, std::string>& encoder,
-                   std::chrono::steady_clock::time_point start) {
+                   std::chrono::steady_clock::time_point start, const std::string& job) {
   const Selection selection = fit.selection();
   Predictor model = fit.take();
   model.encoder = encoder;
@@ -108,6 +108,7 @@ TrainResult finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& 
   if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
   JsonOut summary = report_json(report);
   summary["run"] = run.path();
+  if (!job.empty()) summary["job"] = job;
   summary["seed"] = f.seed;
   summary["parameters"] = model.parameters().parameters();
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -143,7 +144,8 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
 
   std::optional<RunFolder> run;
   std::string checkpoint;
-  if (team.lead()) run.emplace(resume ? RunFolder::open(f.save_dir) : RunFolder::create(f.save_dir, f.overwrite));
+  const std::string launch = job_of(team.place());
+  if (team.lead()) run.emplace(resume ? RunFolder::open(f.save_dir, launch) : RunFolder::create(f.save_dir, f.overwrite, launch));
   if (run && resume) checkpoint = run->resume(fit);  // refuses other flags or data before anything of the run is replaced
   checkpoint = team.from_lead("checkpoint", checkpoint);
   if (!run && !checkpoint.empty()) fit.load(checkpoint);
@@ -156,7 +158,7 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
-    if (run) result = finish(fit, *run, f, slides, encoder, start);
+    if (run) result = finish(fit, *run, f, slides, encoder, start, launch);
   } catch (const Stopped&) {
     if (run)
       terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(),

@@ -30,6 +30,13 @@ void check_unique(const std::string& path, const std::string& what, const std::v
     if (!seen.insert(name).second) fail(Exit::data, "{}: {} {} a second time, expected each once", path, what, shown(name));
 }
 
+void check_names(const ReadPrediction& p) {
+  if (p.spots.empty() || p.genes.empty())
+    fail(Exit::data, "{}: {} spots and {} genes, expected at least one of each", p.path, p.spots.size(), p.genes.size());
+  check_unique(p.path, "spot", p.spots);
+  check_unique(p.path, "gene", p.genes);
+}
+
 void check_finite(const ReadPrediction& p, const std::string& what, const std::vector<float>& values) {
   const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (bad == values.end()) return;
@@ -52,22 +59,10 @@ void read_file(ReadPrediction& p) {
   names_only.matrix = false;
   H5ad file = read_h5ad(p.path, names_only);
   p.spots = std::move(file.barcodes), p.genes = std::move(file.genes);
+  check_names(p);
   p.mean = matrix_of(p, "X");
   for (const std::string& name : h5ad_names(p.path))
     if (name.starts_with("layers/") && is_wanted(name.substr(7))) p.layers[name.substr(7)] = matrix_of(p, name);
-}
-
-void read_table(ReadPrediction& p) {
-  const FileView file(p.path);
-  Table table(file.text(), p.path, ',');
-  if (!is_prediction_table(file.text()))
-    fail(Exit::data, "{}: line 1: {}, expected spot,x,y and genes", p.path, shown(table.header().front()));
-  p.genes.assign(table.header().begin() + 3, table.header().end());
-  while (table.next()) {
-    p.spots.emplace_back(table.cell(0));
-    for (size_t c = 3; c < table.header().size(); c++) p.mean.push_back(float(table.number(c)));
-  }
-  check_finite(p, "the table", p.mean);
 }
 
 }  // namespace
@@ -82,16 +77,29 @@ double quantile_of_layer(const std::string& name) {
   return parse_number("0." + name.substr(1)).value_or(0);
 }
 
-ReadPrediction read_prediction(const std::string& path) {
+ReadPrediction read_prediction_table(std::string_view text, const std::string& path) {
   ReadPrediction p;
   p.path = path, p.sample = fs::path(path).stem().string();
-  if (path.ends_with(".h5ad")) read_file(p);
-  else if (path.ends_with(".csv")) read_table(p);
-  else fail(Exit::usage, "{}: a prediction of unknown format, expected a name that ends with .h5ad or .csv", path);
-  if (p.spots.empty() || p.genes.empty())
-    fail(Exit::data, "{}: {} spots and {} genes, expected at least one of each", path, p.spots.size(), p.genes.size());
-  check_unique(path, "spot", p.spots);
-  check_unique(path, "gene", p.genes);
+  Table table(text, path, ',');
+  const auto& header = table.header();
+  if (header.size() < 4 || header[0] != "spot" || header[1] != "x" || header[2] != "y")
+    fail(Exit::data, "{}: line 1: {}, expected spot,x,y and genes", path, listed(header, 4));
+  p.genes.assign(header.begin() + 3, header.end());
+  while (table.next()) {
+    p.spots.emplace_back(table.cell(0));
+    for (size_t c = 3; c < header.size(); c++) p.mean.push_back(float(table.number(c)));
+  }
+  check_names(p);
+  check_finite(p, "the table", p.mean);
+  return p;
+}
+
+ReadPrediction read_prediction(const std::string& path) {
+  if (path.ends_with(".csv")) return read_prediction_table(FileView(path).text(), path);
+  if (!path.ends_with(".h5ad")) fail(Exit::usage, "{}: a prediction of unknown format, expected a name that ends with .h5ad or .csv", path);
+  ReadPrediction p;
+  p.path = path, p.sample = fs::path(path).stem().string();
+  read_file(p);
   return p;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace stflow {
@@ -12,6 +13,9 @@ struct ReadPrediction {
   std::vector<float> mean;                           // (N, G) log(1 + counts)
   std::map<std::string, std::vector<float>> layers;  // "std", "q05", "sample_0" ... of an .h5ad file, each (N, G)
 };
+
+/// A table of predictions from its text, plain or gzip; `path` is for messages. Throws as read_prediction() does.
+ReadPrediction read_prediction_table(std::string_view text, const std::string& path);
 
 /// Whether the header of this text is that of a table of predictions, "spot,x,y,<genes...>".
 bool is_prediction_table(std::string_view text);

@@ -49,7 +49,7 @@ struct SlideImage::State {
   }
 };
 
-SlideImage::SlideImage(const std::string& path, SlideOptions options) : state_(std::make_unique<State>(path, options)) {}
+SlideImage::SlideImage(const std::string& path, const SlideOptions& options) : state_(std::make_unique<State>(path, options)) {}
 SlideImage::SlideImage(SlideImage&&) noexcept = default;
 SlideImage::~SlideImage() = default;
 

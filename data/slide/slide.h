@@ -40,7 +40,7 @@ class SlideImage {
  public:
   /// What the file is, is told from its content. Reads directories and headers, no pixels. Throws Exit::missing; Exit::data for a format
   /// that is not read, a damaged directory, tiles that end past the file.
-  explicit SlideImage(const std::string& path, SlideOptions options = {});
+  explicit SlideImage(const std::string& path, const SlideOptions& options = {});
   SlideImage(SlideImage&&) noexcept;
   ~SlideImage();
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kMostBlock = int64_t(512) << 20;  // decoded bytes of a tile or strip
 constexpr int64_t kFreeBlock = int64_t(16) << 20;   // that a few bytes of file may claim: a white tile is small in any codec
+constexpr int64_t kStrip = int64_t(1) << 20;        // bytes into which strips are taken apart where they can be
 constexpr int64_t kMostRatio = 4096;                // of decoded bytes to the file's, beyond that
 
 bool is_jpeg2000(int compression) { return compression == 33003 || compression == 33005 || compression == 34712; }
@@ -107,6 +108,13 @@ TiffBlocks::TiffBlocks(const FileView& file, TiffPage page) : file_(file), page_
          tiff_tag_name(259), c == 6 ? "6 (old JPEG)" : std::to_string(c));
   if (is_jpeg2000(c) && (page_.bits != 8 || page_.planar != 1))
     fail(Exit::data, "{}, {}: {}, expected 8 for JPEG 2000 in one plane", where, tiff_tag_name(258), page_.bits);
+  const int64_t row = tiff_plane_bytes(page_, page_.width, 1);
+  const bool plain = c == COMPRESSION_NONE && !page_.tiled && page_.planar == 1 && page_.photometric != PHOTOMETRIC_YCBCR &&
+                     page_.photometric != PHOTOMETRIC_PALETTE && !page_.reversed;
+  if (plain && page_.block_height > kStrip / row) {
+    strip_rows_ = page_.block_height;
+    page_.block_height = std::max<int64_t>(1, kStrip / row);
+  }
   const int64_t bytes = tiff_plane_bytes(page_, page_.block_width, page_.block_height) * (page_.planar == 2 ? page_.samples : 1);
   if (bytes > kMostBlock)
     fail(Exit::data, "{}: {} of {} x {} pixels, expected one of at most {} MiB decoded; write it as tiles", where,
@@ -118,10 +126,27 @@ TiffBlocks::~TiffBlocks() = default;
 std::string TiffBlocks::compression() const { return codec_name(page_.compression); }
 
 uint64_t TiffBlocks::index(int64_t i, int64_t j, int plane) const {
+  if (strip_rows_ > 0) return uint64_t(j * page_.block_height / strip_rows_);
   return uint64_t(plane) * uint64_t(page_.across() * page_.down()) + uint64_t(j * page_.across() + i);
 }
 
-bool TiffBlocks::empty(int64_t i, int64_t j) const { return page_.counts[index(i, j, 0)] == 0; }
+Image TiffBlocks::copy_rows(int64_t first, int64_t rows, const std::string& where) const {
+  const int64_t bytes = tiff_plane_bytes(page_, page_.width, 1);
+  std::vector<std::vector<uint8_t>> planes(1);
+  for (int64_t y = first; y < first + rows; y++) {
+    const auto strip = size_t(y / strip_rows_);
+    const int64_t end = (y % strip_rows_ + 1) * bytes;
+    if (end > int64_t(page_.counts[strip]))
+      fail(Exit::data, "{}: {} bytes in strip {}, expected {} or more", where, page_.counts[strip], strip, end);
+    const unsigned char* from = file_.data() + page_.offsets[strip] + (end - bytes);
+    planes[0].insert(planes[0].end(), from, from + bytes);
+    file_.forget(from, size_t(bytes));
+  }
+  if (page_.bits == 16 && file_.data()[0] == 'M')
+    for (size_t k = 0; k + 1 < planes[0].size(); k += 2) std::swap(planes[0][k], planes[0][k + 1]);
+  static const std::vector<uint16_t> no_map;
+  return tiff_to_rgb(page_, planes, page_.width, page_.width, rows, no_map);
+}
 
 std::unique_ptr<TiffBlocks::Handle> TiffBlocks::take() const {
   {
@@ -165,6 +190,7 @@ void TiffBlocks::put_back(std::unique_ptr<Handle> handle) const {
 Image TiffBlocks::decode(int64_t i, int64_t j, const std::string& where) const {
   const int64_t width = std::min(page_.block_width, page_.width - i * page_.block_width);
   const int64_t height = std::min(page_.block_height, page_.height - j * page_.block_height);
+  if (strip_rows_ > 0) return copy_rows(j * page_.block_height, height, where);
   const int64_t rows = page_.tiled ? page_.block_height : height;  // the last strip may be shorter
   const int64_t plane = tiff_plane_bytes(page_, page_.block_width, rows);
   auto refuse = [&](const std::string& found) {

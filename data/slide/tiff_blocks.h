@@ -21,11 +21,15 @@ class TiffBlocks {
   TiffBlocks(const TiffBlocks&) = delete;
   TiffBlocks& operator=(const TiffBlocks&) = delete;
 
+  /// As in the file, but for long strips that are not compressed: these are taken apart, and the blocks are shorter.
   [[nodiscard]] const TiffPage& page() const { return page_; }
   /// "JPEG", "Deflate"...
   [[nodiscard]] std::string compression() const;
-  /// Whether the file has nothing for this block: background, as scanners and converters that leave out glass mean it.
-  [[nodiscard]] bool empty(int64_t i, int64_t j) const;
+  /// The number of the tile or strip in the file, and whether there are no bytes for it; without a place either it is background, as
+  /// scanners and converters that leave out glass mean it.
+  [[nodiscard]] uint64_t index(int64_t i, int64_t j, int plane = 0) const;
+  [[nodiscard]] bool empty(int64_t i, int64_t j) const { return page_.counts[index(i, j)] == 0; }
+  [[nodiscard]] bool background(int64_t i, int64_t j) const { return empty(i, j) && page_.offsets[index(i, j)] == 0; }
   /// The part of block (column i, row j) that lies inside the page. Throws Exit::data "<where>: <what the codec says>".
   [[nodiscard]] Image decode(int64_t i, int64_t j, const std::string& where) const;
 
@@ -33,10 +37,11 @@ class TiffBlocks {
   struct Handle;
   std::unique_ptr<Handle> take() const;
   void put_back(std::unique_ptr<Handle> handle) const;
-  [[nodiscard]] uint64_t index(int64_t i, int64_t j, int plane) const;
+  [[nodiscard]] Image copy_rows(int64_t first, int64_t rows, const std::string& where) const;
 
   const FileView& file_;
   TiffPage page_;
+  int64_t strip_rows_ = 0;  // of the file's strips, where they are taken apart
   mutable std::mutex lock_;
   mutable std::vector<std::unique_ptr<Handle>> idle_;
 };

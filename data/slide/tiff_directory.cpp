@@ -149,6 +149,7 @@ class Parser {
         case 258: bits(e, p); break;
         case 259: p.compression = small(e); break;
         case 262: p.photometric = small(e); break;
+        case 266: p.reversed = whole(e) == 2; break;
         case 270: p.description = text(e); break;
         case 273:
         case 324: offsets = e, p.tiled = p.tiled || e.tag == 324; break;

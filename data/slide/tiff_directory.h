@@ -24,10 +24,10 @@ struct TiffPage {
   double resolution[2] = {0, 0};  // pixels per unit
   int unit = 2;                   // ResolutionUnit: 1 none, 2 inch, 3 cm
   bool has_unit = false;
-  std::string description, software, xml;  // ImageDescription, Software, XMLPacket (their first 64 KiB)
-  bool ndpi = false, colour_map = false;
-  std::vector<uint64_t> children;         // SubIFDs
-  std::vector<uint64_t> offsets, counts;  // of each block, plane after plane
+  std::string description, software, xml;                   // ImageDescription, Software, XMLPacket (their first 64 KiB)
+  bool ndpi = false, colour_map = false, reversed = false;  // reversed: FillOrder 2
+  std::vector<uint64_t> children;                           // SubIFDs
+  std::vector<uint64_t> offsets, counts;                    // of each block, plane after plane
 
   [[nodiscard]] int64_t across() const { return (width + block_width - 1) / block_width; }
   [[nodiscard]] int64_t down() const { return (height + block_height - 1) / block_height; }

@@ -68,14 +68,13 @@ class TiffSlide final : public SlideSource {
     const SlideLevel& l = levels[size_t(level)];
     const int64_t width = std::min(p.block_width, p.width - i * p.block_width),
                   height = std::min(p.block_height, p.height - j * p.block_height);
-    const int64_t index = j * p.across() + i;
     if (from.empty(i, j)) {
-      if (p.offsets[size_t(index)] == 0) return {white(width, height), false};
+      if (from.background(i, j)) return {white(width, height), false};
       if (level > 0) return {from_finer(level, i * l.tile_width, j * l.tile_height, width, height), false};
     }
-    const std::string where = fmt::format("{}: {} {} of level {}", file_.path(), p.tiled ? "tile" : "strip", index, level);
+    const std::string where = fmt::format("{}: {} {} of level {}", file_.path(), p.tiled ? "tile" : "strip", from.index(i, j), level);
     try {
-      if (from.empty(i, j)) fail(Exit::data, "{}: no bytes at offset {}, expected a tile", where, p.offsets[size_t(index)]);
+      if (from.empty(i, j)) fail(Exit::data, "{}: no bytes at offset {}, expected a tile", where, p.offsets[from.index(i, j)]);
       return {from.decode(i, j, where), false};
     } catch (const Error& e) {
       if (e.code() != Exit::data || !options_.skip_bad_tiles) throw;

@@ -18,7 +18,12 @@
 #include "data/panel.h"
 #include "data/patch_file.h"
 #include "data/png.h"
+#include "data/prediction/read.h"
 #include "data/slide/slide.h"
+#include "data/spatial/h5ad.h"
+#include "data/spatial/mex.h"
+#include "data/spatial/positions.h"
+#include "data/spatial/tenx.h"
 #include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/torch_file.h"
@@ -27,7 +32,6 @@
 #include "engine/safetensors.h"
 #include "engine/text.h"
 #include "model/encoder.h"
-#include "tests/data/slide/tiny_tiff.h"
 #include "tests/data/tiny.h"
 #include "tests/mutants.h"
 
@@ -109,6 +113,11 @@ TEST_CASE("fuzz: count tables and spot files") {
   fuzz(spots, 1000, [](const std::string& path, const std::string& b) { read_spots(b, path, {}); });
 }
 
+TEST_CASE("fuzz: tables of predictions") {
+  fuzz("spot,x,y,ACTB,ERBB2\n1x2,10.5,20,0.25,1e-3\n2x2,11,20,3,0\n", 1000,
+       [](const std::string& path, const std::string& b) { read_prediction_table(b, path); });
+}
+
 TEST_CASE("fuzz: manifests") {
   fuzz("sample,image,counts,spots,mpp,split\nA,file,file,file,0.5,train\nB,file,file,file,,test\n", 1000,
        [](const std::string& path, const std::string&) { read_manifest(path); });
@@ -124,35 +133,34 @@ TEST_CASE("fuzz: JPEG and PNG") {
   fuzz(read_text(folder.path("p.png")), 300, read);
 }
 
-TEST_CASE("fuzz: slides") {
-  const TempFolder folder;
-  const auto read = [](const std::string& path, const std::string&) {
-    const SlideImage s(path);
-    for (size_t i = 0; i < s.levels().size(); i++) static_cast<void>(s.read(int(i), -3, -3, 40, 40));
-    static_cast<void>(s.thumbnail(10));
-  };
-  const Image p = picture(37, 23), half = halved(p);
-  const TiffKind kinds[] = {{.compression = 7, .photometric = 6, .description = "Aperio Image|MPP = 0.5"},
-                            {.mode = "w8", .tile = 0, .compression = 8, .per_cm = 20000},
-                            {.mode = "wb", .compression = 5, .bits = 16, .planar = true},
-                            {.photometric = 6, .subsampling = 2},
-                            {.tile = 0, .compression = 32773, .photometric = 3},
-                            {.compression = 50001},
-                            {.compression = 50000, .photometric = 5},
-                            {.compression = 34925, .extra = 2},
-                            {.compression = 33005}};
-  for (const TiffKind& kind : kinds) {
-    TiffKind base = kind;
-    base.children = kind.compression != 33005;
-    fuzz(read_text(write_tiff(folder.path("s.tif"), {{p, base}, {half, kind}})), 50, read);
-  }
-}
-
 TEST_CASE("fuzz: other images") {
   const auto read = [](const std::string& path, const std::string&) { read_image(path, 2); };
   const Image p = picture(9, 7);
   fuzz("P6\n9 7\n255\n" + std::string(p.rgb.begin(), p.rgb.end()), 60, read);
   fuzz(std::string("GIF89a\1\0\1\0\x80\0\0\x0a\x14\x1e\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;", 35), 60, read);
+}
+
+TEST_CASE("fuzz: h5ad and 10x files, from names to images") {
+  const DataOptions any{.values = Values::any};
+  for (const char* name : {"anndata06.h5ad", "anndata07.h5ad", "anndata012.h5ad"})
+    fuzz(fixture(std::string("spatial/") + name), 12, [&](const std::string& path, const std::string&) {
+      Section s;
+      s.source.sample = "S", s.source.counts = path;
+      std::vector<std::string> warnings;
+      read_h5ad_section(s, any, warnings);
+      if (!s.source.image.empty()) read_h5ad_image(path);
+    });
+  for (const char* name : {"tenx_v3.h5", "tenx_v2.h5"})
+    fuzz(fixture(std::string("spatial/") + name), 12, [](const std::string& path, const std::string&) { read_tenx_h5(path); });
+  fuzz(fixture("spatial/feature_slice.h5"), 12,
+       [](const std::string& path, const std::string&) { read_feature_slice(path, {"s_016um_00002_00005-1"}); });
+}
+
+TEST_CASE("fuzz: text matrices and positions") {
+  fuzz("%%MatrixMarket matrix coordinate integer general\n3 2 3\n1 1 7\n3 1 2\n2 2 1\n", 1000,
+       [](const std::string& path, const std::string& b) { read_mtx(b, path, 3, 2); });
+  fuzz("AAAC-1,1,0,0,100,100.5\nAAAG-1,0,0,2,100,300\n", 1000,
+       [](const std::string& path, const std::string& b) { read_positions(b, path); });
 }
 
 TEST_CASE("fuzz: embeddings") {

@@ -69,3 +69,10 @@ seed("geojson", 0, b'{"type":"FeatureCollection","features":[{"type":"Feature","
      b',[[10,10],[20,10.5],[15,1e1]]]},"properties":{"classification":{"name":"Tissue"}}}]}')
 seed("geojson", 1, b'[{"type":"Feature","geometry":{"type":"MultiPolygon","coordinates":[[' + square + b'],[[[1,1],[2,1],[2,-2e3]]]]}}]')
 seed("geojson", 2, gzip.compress(b'{"type":"GeometryCollection","geometries":[{"type":"Polygon","coordinates":[' + square + b']}]}', mtime=0))
+mtx = b"%%MatrixMarket matrix coordinate integer general\n%metadata_json: {}\n5 4 3\n1 1 7\n5 1 2\n3 4 1\n"
+seed("mtx", 0, mtx)
+seed("mtx", 1, gzip.compress(mtx.replace(b"integer", b"real").replace(b" 7", b" 7.5e0"), mtime=0))
+seed("mtx", 2, b"ENSG01\tACTB\tGene Expression\nENSG02\tFASN\tGene Expression\n")
+seed("positions", 0, b"AAAC-1,1,0,0,100,100.5\nAAAG-1,0,0,2,100,300\nAAAT-1,1,1,1,273,200\nAAAA-1,1,1,3,273,400\n")
+seed("positions", 1, b"\xef\xbb\xbfbarcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres\r\ns_016um_00052_00082-1,1,52,82,9e3,8000\r\n")
+seed("positions", 2, b",yaxis,xaxis,r\nS_10x13,20,30,7.5\nS_11x13,20,50,7.5\n")

@@ -13,9 +13,9 @@ using namespace stflow;
 using namespace stflow::test;
 
 TEST_CASE("fuzz: the corpus of each format, as it is and changed") {
-  const std::map<std::string, void (*)(std::string_view)> targets{{"safetensors", fuzz_safetensors}, {"zip", fuzz_zip},
-                                                                  {"pickle", fuzz_pickle},           {"json", fuzz_json},
-                                                                  {"geojson", fuzz_geojson},         {"tiff", fuzz_tiff}};
+  const std::map<std::string, void (*)(std::string_view)> targets{
+      {"safetensors", fuzz_safetensors}, {"zip", fuzz_zip},   {"pickle", fuzz_pickle}, {"json", fuzz_json},
+      {"geojson", fuzz_geojson},         {"tiff", fuzz_tiff}, {"mtx", fuzz_mtx},       {"positions", fuzz_positions}};
   uintmax_t bytes = 0;
   for (const auto& [format, target] : targets) {
     size_t files = 0;

@@ -7,6 +7,8 @@
 #include <stdexcept>
 
 #include "data/slide/tiff_directory.h"
+#include "data/spatial/mex.h"
+#include "data/spatial/positions.h"
 #include "data/tissue/geojson.h"
 #include "data/weights/open.h"
 #include "data/weights/sharded.h"
@@ -74,6 +76,27 @@ void fuzz_json(std::string_view bytes) {
     if (ours != Json::parse(bytes)) throw std::logic_error("another value than the library's parser gives");
   });
   guarded([&] { static_cast<void>(read_sharded(view_of(bytes))); });
+}
+
+void fuzz_mtx(std::string_view bytes) {
+  guarded([&] {
+    const Matrix m = read_mtx(bytes, "file", 5, 4);
+    for (const int32_t c : m.rows.column)
+      if (c < 0 || c >= 5) throw std::logic_error("a column beyond the matrix");
+    if (m.rows.rows() != 4 || m.rows.last(3) != int64_t(m.rows.value.size())) throw std::logic_error("rows beyond the matrix");
+  });
+  guarded([&] { static_cast<void>(read_list(bytes, "file", 3)); });
+}
+
+void fuzz_positions(std::string_view bytes) {
+  guarded([&] {
+    const FoundPlaces p = read_positions(bytes, "file");
+    if (p.xy.size() != 2 * p.spots.size() || (!p.grid.empty() && p.grid.size() != p.xy.size()))
+      throw std::logic_error("places for other spots");
+    static_cast<void>(pitch_scale(p, 0));
+    Bin bin;
+    for (const std::string& b : p.spots) static_cast<void>(read_bin(b, bin));
+  });
 }
 
 void fuzz_geojson(std::string_view bytes) {

@@ -15,6 +15,11 @@ void fuzz_json(std::string_view bytes);
 /// Outlines of tissue, plain or gzip, and the mask of them.
 void fuzz_geojson(std::string_view bytes);
 
+/// A text matrix of 5 genes and 4 spots, and the lists beside it.
+void fuzz_mtx(std::string_view bytes);
+/// A table of positions, with and without a header.
+void fuzz_positions(std::string_view bytes);
+
 /// The directories of a TIFF file.
 void fuzz_tiff(std::string_view bytes);
 

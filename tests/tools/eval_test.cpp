@@ -117,7 +117,7 @@ TEST_CASE("eval: one prediction, joined by spot and gene, in every form of file"
   const test::Ran text = run_stflow({"eval", folder.path("p.csv"), truth, "--bootstrap", "0"});
   CHECK(text.out.starts_with("40 spots, 4 genes"));
   CHECK(text.out.find(fmt::format("{:.4f}", want.pooled.mean_pearson)) != std::string::npos);
-  CHECK(text.out.find("1 genes are constant, have no correlation, and are left out of the means\n") != std::string::npos);
+  CHECK(text.out.find("left out of the means because they are constant and have no correlation: 1 genes\n") != std::string::npos);
   CHECK(text.err.find("p: 0 spots only in the prediction, 1 only in the truth, 40 in both") != std::string::npos);
 }
 
@@ -227,7 +227,7 @@ TEST_CASE("bad input: predictions and truths that do not belong together") {
   const std::string nan = folder.file("nan.csv", "spot,x,y,A\na,1,2,nan\n");
   refused(65, {nan, truth}, nan + ": the table: nan for spot 'a' and gene 'A', expected a finite number");
   const std::string head = folder.file("head.csv", "name,x,y,A\na,1,2,3\n");
-  refused(65, {head, truth}, head + ": line 1: 'name', expected spot,x,y and genes");
+  refused(65, {head, truth}, head + ": line 1: name, x, y, A, expected spot,x,y and genes");
   const std::string none = folder.file("none.csv", "spot,x,y,A\n");
   refused(65, {none, truth}, none + ": 0 spots and 1 genes, expected at least one of each");
   const std::string fraction = folder.file("fraction.csv", "spot,x,y,A\n1x3,1,2,0.5\n");

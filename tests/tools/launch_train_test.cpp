@@ -148,6 +148,38 @@ TEST_CASE("launch train: started again, a run that is finished stays as it is, a
   CHECK(test::run_stflow(again).code == 73);
 }
 
+TEST_CASE("launch train: started again with --overwrite it continues or keeps its own run, and replaces one of another job") {
+  const TinyRun data;
+  const auto started = [&](const char* restart, const char* job, const Words& more) {
+    Words words = run_of(data, "run", {"--json", "--overwrite"});
+    words.insert(words.end(), more.begin(), more.end());
+    return test::run_stflow(
+        words, {std::string("TORCHELASTIC_RESTART_COUNT=") + restart, std::string("SLURM_JOB_ID=") + job, "RANK=0", "WORLD_SIZE=1"});
+  };
+  REQUIRE(test::run_stflow(run_of(data, "one")).code == 0);
+  const auto want = results(data.path("one"));
+  const pid_t killed = test::start_stflow(run_of(data, "run", {"--epochs", "100000"}), {"SLURM_JOB_ID=1", "RANK=0", "WORLD_SIZE=1"});
+  for (int i = 0; i < 20000 && !test::has_checkpoint(data.path("run")); i++) usleep(1000);
+  kill(killed, SIGKILL);
+  CHECK(test::ended(killed) == 128 + SIGKILL);
+  // Its own, unfinished: continued, which other flags show.
+  const test::Ran own = started("1", "1", {"--lr", "0.01"});
+  CHECK(own.code != 0);
+  CHECK_MESSAGE(has(own.err, "resume with the flags of the first run"), own.err);
+  CHECK(test::has_checkpoint(data.path("run")));
+  // Another job's: a start that failed before it could replace it is no reason to continue it.
+  const test::Ran replaced = started("1", "2", {});
+  CHECK_MESSAGE(replaced.code == 0, replaced.err);
+  CHECK(results(data.path("run")) == want);
+  CHECK(!fs::exists(data.path("run/job")));
+  // Its own, finished: kept, with its times and all; another job's: replaced.
+  CHECK(started("2", "2", {}).out == replaced.out);
+  const test::Ran again = started("1", "3", {});
+  CHECK_MESSAGE(again.code == 0, again.err);
+  CHECK(again.out != replaced.out);
+  CHECK(results(data.path("run")) == want);
+}
+
 TEST_CASE("slow: launch train: the variables of Slurm and Kubernetes, of ranks and of launchers on two hosts") {
   const TinyRun data;
   REQUIRE(test::run_stflow(run_of(data, "one")).code == 0);

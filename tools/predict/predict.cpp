@@ -18,6 +18,7 @@
 #include "tools/json_out.h"
 #include "tools/memory.h"
 #include "tools/predict/inputs.h"
+#include "tools/predict/pictures.h"
 #include "tools/predict/plan.h"
 #include "tools/predict/result.h"
 #include "tools/ranks.h"
@@ -32,6 +33,7 @@ struct PredictFlags {
   InputFlags in;
   DeviceFlag device;
   RankFlags ranks;
+  PictureFlags pictures;
   std::string model, out, format = "h5ad", max_mem;
   std::vector<std::string> quantiles{"0.05", "0.95"};
   bool overwrite = false, clip = true, keep_samples = false, dry_run = false;
@@ -136,9 +138,10 @@ JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, co
   if (!input.missing.empty()) json["missing"] = input.missing;
   PredictionFile file = prediction_file(job.model, job.model_hash, input, slide, job.options, std::move(p), f.clip);
   slide = {};
-  if (path.ends_with(".h5ad")) add_image(input, file);
+  if (path.ends_with(".h5ad") || !f.pictures.maps.empty()) add_image(input, file);
   check_stop();
   write_prediction(path, file);
+  write_pictures(f.pictures, input, file, path, f.overwrite);
   return json;
 }
 
@@ -167,6 +170,7 @@ int predict_as(Team& team, const PredictFlags& f) {
   catch_stop_signals();
   Predictor model = Predictor::load(f.model, device.context);
   if (f.samples > 0) model.config.samples = int(f.samples);
+  check_pictures(f.pictures, model.genes);
   Job job{f, model, sha256(FileView(f.model).text()), {}, f.max_mem.empty() ? 0 : parse_bytes("max-mem", f.max_mem), read_known(f.in)};
   job.options.quantiles = quantiles_of(f.quantiles), job.options.keep_draws = f.keep_samples;
 
@@ -234,6 +238,7 @@ int predict(const Args& args) {
   o.flag("format", &f.format, "of the files in a folder").choices({"h5ad", "csv", "geojson", "geojson.gz"});
   o.flag("clip", &f.clip, "no negative values");
   o.flag("overwrite", &f.overwrite, "replace earlier files");
+  declare_pictures(o, f.pictures);
   o.flag("dry-run", &f.dry_run, "show the plan and stop");
   o.section("Sampling");
   o.flag("samples", &f.samples, "joint draws, of which the mean is the prediction; 0: as in training").range(0, 4096);

@@ -249,6 +249,26 @@ TEST_CASE("overlay: after a power loss the file is the earlier or the new one") 
     }
 }
 
+TEST_CASE("slow: overlay: a wide slide takes the memory of a few rows of tiles") {
+  const test::TempFolder folder;
+  const int code = test::in_child([&] {
+    const int64_t width = 20'000, height = 3'000;  // 180 MB of pixels
+    int64_t y = 0;
+    const RowSource source{width, height, [&](uint8_t* rgb) {
+                             for (int64_t i = 0; i < 3 * width; i++) rgb[i] = uint8_t(i * y / 50'000);
+                             y++;
+                           }};
+    SpotColours spots;
+    for (int i = 0; i < 3000; i++) spots.xy.push_back(i * 6.5), spots.xy.push_back(i), spots.values.push_back(float(i));
+    rusage before{}, after{};
+    ::getrusage(RUSAGE_SELF, &before);
+    write_overlay(folder.path("a.ome.tif"), source, spots, {});
+    ::getrusage(RUSAGE_SELF, &after);
+    return after.ru_maxrss - before.ru_maxrss < 80'000 ? 0 : 1;  // in KB
+  });
+  CHECK(code == 0);
+}
+
 TEST_CASE("heat map: one panel of a gene's colours over the tissue, from a file or a reduced image") {
   const test::TempFolder folder;
   Image image{200, 100, std::vector<uint8_t>(size_t(3 * 200 * 100), 255)};

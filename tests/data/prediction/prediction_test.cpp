@@ -8,11 +8,13 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
 #include "data/hdf5_file.h"
 #include "data/lines.h"
+#include "data/prediction/read.h"
 #include "engine/file.h"
 #include "tests/data/prediction/sample.h"
 #include "tests/data/tiny.h"
@@ -152,6 +154,52 @@ TEST_CASE("prediction: GeoJSON for QuPath, plain and gzip, under any locale") {
   sample.file.layers.clear(), sample.file.spot_columns.clear();
   write_prediction(folder.path("d.geojson"), sample.file);
   CHECK(nlohmann::json::parse(read_text(folder.path("d.geojson")))["features"].empty());
+}
+
+TEST_CASE("prediction: what was written is read again") {
+  const test::TempFolder folder;
+  test::PredictionSample sample;
+  PredictionFile& p = sample.file;
+  p.mean[4] = 7, p.genes[1] = "FASN";
+  p.layers["q05"] = p.mean, p.layers["feature"] = p.mean;
+  for (const std::string name : {"S.h5ad", "S.csv"}) {
+    write_prediction(folder.path(name), p);
+    const ReadPrediction r = read_prediction(folder.path(name));
+    CHECK(r.sample == "S");
+    CHECK(r.spots == sample.section.spots);
+    CHECK(r.genes == p.genes);
+    CHECK(r.mean == p.mean);
+    if (name == "S.csv") continue;
+    CHECK(r.layers.size() == 3);  // what is no measure of uncertainty is left out
+    for (const char* layer : {"std", "q05", "sample_0"}) CHECK(r.layers.at(layer) == p.layers.at(layer));
+  }
+  CHECK(quantile_of_layer("q05") == 0.05);
+  CHECK(quantile_of_layer("q975") == 0.975);
+  for (const char* other : {"std", "q", "q5x", "sample_0", "quality"}) CHECK(quantile_of_layer(other) == 0);
+  std::filesystem::remove(folder.path("S.csv"));
+  write_prediction(folder.path("A.csv"), p);
+  CHECK(prediction_files(folder.path()) == std::vector<std::string>{folder.path("A.csv"), folder.path("S.h5ad")});
+  CHECK(prediction_files("any") == std::vector<std::string>{"any"});
+}
+
+TEST_CASE("bad input: an h5ad file that is no whole prediction") {
+  const test::TempFolder folder;
+  test::PredictionSample sample;
+  const std::string path = folder.path("a.h5ad");
+  write_prediction(path, sample.file);
+  test::refuses(Exit::data, "{}: X: nan for spot '10x12' and gene 'ACTB', expected a finite number", path, [&] { read_prediction(path); });
+  sample.file.mean[4] = 1, sample.file.layers["std"][0] = std::numeric_limits<float>::infinity();
+  write_prediction(path, sample.file);
+  test::refuses(Exit::data, "{}: layers/std: inf for spot '1x5' and gene 'ACTB', expected a finite number", path,
+                [&] { read_prediction(path); });
+  sample.file.layers.clear(), sample.section.spots[1] = "1x5";
+  write_prediction(path, sample.file);
+  test::refuses(Exit::data, "{}: spot '1x5' a second time, expected each once", path, [&] { read_prediction(path); });
+  sample.section.keep({}), sample.file.mean.clear(), sample.file.spot_columns.clear();
+  write_prediction(path, sample.file);
+  test::refuses(Exit::data, "{}: 0 spots and 2 genes, expected at least one of each", path, [&] { read_prediction(path); });
+  test::refuses(Exit::data, "{}: is of an unknown format, expected an HDF5 file", folder.file("b.h5ad", "text"),
+                [&] { read_prediction(folder.path("b.h5ad")); });
 }
 
 TEST_CASE("bad input: a prediction in a format that is not written") {

@@ -126,6 +126,23 @@ TEST_CASE("slide: an OME-TIFF's levels hang below its first page") {
   CHECK(all_of(s, 1).rgb == halved(image).rgb);
 }
 
+TEST_CASE("slide: a long strip that is not compressed is taken apart") {
+  const TempFolder folder;
+  const Image image = waves(600, 1300);
+  for (const TiffKind& kind :
+       {TiffKind{.tile = 0, .rows = 1300}, TiffKind{.mode = "wb", .tile = 0, .rows = 1300, .bits = 16}, TiffKind{.tile = 0, .rows = 700}}) {
+    const std::string path = write_tiff(folder.path("a.tif"), {{image, kind}});
+    const SlideImage s(path);
+    CHECK(s.levels()[0].tile_height == (1 << 20) / (600 * 3 * kind.bits / 8));
+    CHECK(all_of(s).rgb == image.rgb);
+    CHECK(s.patch(100, 500, 300, 300).rgb == s.read(0, 100, 500, 300, 300).rgb);
+  }
+  const std::string path = folder.path("a.tif"), cut = with_tag(read_text(path), 279, 600 * 3 * 600);
+  write_atomic(path, cut);
+  refuses(Exit::data, "{}: strip 0 of level 0: 1080000 bytes in strip 0, expected 1081800 or more", path,
+          [&] { all_of(SlideImage(path)); });
+}
+
 TEST_CASE("slide: rectangles across tiles, white outside, the same from several threads and with a small cache") {
   const TempFolder folder;
   const Image image = picture(61, 43);
@@ -305,6 +322,26 @@ TEST_CASE("bad input: slides") {
          "directory 0: tiles of 32768 x 32768 pixels, expected one of at most 512 MiB decoded; write it as tiles");
   refuse(with_tag(with_tag(good, 322, 8192), 323, 8192), "tile 0 of level 0: 576 bytes for 3072 pixels, expected a tile that decodes");
   refuse(with_tag(good, 325, 100), "tile 0 of level 0: 'Decoding error at scanline 0', expected a tile that decodes");
+  std::string cap("II*\0\x8\0\0\0", 8);
+  for (int i = 0; i < 1025; i++) {
+    const std::string entries(
+        "\5\0\0\1\4\0\1\0\0\0\1\0\0\0\1\1\4\0\1\0\0\0\1\0\0\0\2\1\3\0\1\0\0\0\x8\0\0\0"
+        "\x11\1\4\0\1\0\0\0\0\0\0\0\x17\1\4\0\1\0\0\0\0\0\0\0",
+        62);
+    const uint32_t next = uint32_t(cap.size() + 66);
+    cap += entries + std::string{char(next), char(next >> 8), char(next >> 16), 0};
+  }
+  refuse(cap, "directory 1024: one more, expected at most 1024 directories");
+  const std::string j2k = read_text(write_tiff(folder.path("j.tif"), {{image, {.compression = 33005}}}));
+  auto change = [&](size_t at, const std::string& now) {
+    std::string bytes = j2k;
+    return bytes.replace(bytes.find("\xff\x4f\xff\x51") + at, now.size(), now);
+  };
+  refuse(change(8, std::string("\0\1\0\0", 4)), "tile 0 of level 0: '65536 x 16 pixels', expected a tile that decodes");
+  refuse(change(24, std::string("\0\0\0\1\0\0\0\1", 8)), "tile 0 of level 0: 'not 1 to 64 tiles in a tile', expected a tile that decodes");
+  refuse(change(40, std::string("\x40\0", 2)), "tile 0 of level 0: '16384 components', expected a tile that decodes");
+  refuse(change(0, "none"), "tile 0 of level 0: 'no code stream', expected a tile that decodes");
+  refuse(change(42, "\x12"), "tile 0 of level 0: '19 bits', expected a tile that decodes");
   // A chain of directories that goes on for ever.
   const std::string first = good.substr(4, 4);
   auto number = [&](size_t at) {

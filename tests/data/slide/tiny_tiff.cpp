@@ -122,7 +122,7 @@ void set_tags(TIFF* t, const Image& image, const TiffKind& k, int samples) {
     TIFFSetField(t, TIFFTAG_EXTRASAMPLES, 1, kind);
   }
   if (k.tile > 0) TIFFSetField(t, TIFFTAG_TILEWIDTH, uint32_t(k.tile)), TIFFSetField(t, TIFFTAG_TILELENGTH, uint32_t(k.tile));
-  else TIFFSetField(t, TIFFTAG_ROWSPERSTRIP, k.compression == COMPRESSION_JPEG || k.subsampling > 1 ? 16 : 7);
+  else TIFFSetField(t, TIFFTAG_ROWSPERSTRIP, uint32_t(k.compression == COMPRESSION_JPEG || k.subsampling > 1 ? 16 : k.rows));
   if (!k.description.empty()) TIFFSetField(t, TIFFTAG_IMAGEDESCRIPTION, k.description.c_str());
   if (!k.software.empty()) TIFFSetField(t, TIFFTAG_SOFTWARE, k.software.c_str());
   if (k.subfile) TIFFSetField(t, TIFFTAG_SUBFILETYPE, k.subfile);
@@ -136,7 +136,7 @@ void write_page(TIFF* t, const TiffPageOut& page) {
   const auto& [image, k] = page;
   const int samples = int(samples_of(image.rgb.data(), k).size()), planes = k.planar ? samples : 1;
   set_tags(t, image, k, samples);
-  const int64_t side = k.tile, rows = k.compression == COMPRESSION_JPEG || k.subsampling > 1 ? 16 : 7;
+  const int64_t side = k.tile, rows = k.compression == COMPRESSION_JPEG || k.subsampling > 1 ? 16 : k.rows;
   uint32_t n = 0;
   for (int plane = 0; plane < planes; plane++) {
     if (side == 0) {

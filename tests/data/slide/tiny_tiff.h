@@ -10,7 +10,8 @@ namespace stflow::test {
 
 struct TiffKind {
   std::string mode = "w";  // w8: BigTIFF, wb: big-endian...
-  int64_t tile = 16;       // 0: strips of 7 rows
+  int64_t tile = 16;       // 0: strips
+  int64_t rows = 7;        // of a strip
   int compression = 1;     // as tag 259; 33003 and 33005 are JPEG 2000
   int photometric = 2;     // 0, 1, 2, 3, 5, 6
   int bits = 8;

@@ -99,6 +99,10 @@ TEST_CASE("Space Ranger: outs of versions 1 to 3, positions with and without a h
   const test::TempFolder other;
   d = open_dataset(outs(other, "tenx_v2.h5", true));
   check_section(d.sections[0], 6);
+  check_section(open_dataset(outs(other, "tenx_v2.h5", true) + "/filtered_feature_bc_matrix.h5").sections[0], 6);
+  const std::string alone = folder.path("x_feature_bc_matrix.h5");
+  fs::copy_file(kFixtures + "tenx_v3.h5", alone);
+  test::refuses(Exit::data, "{}: no folder 'spatial' beside it, expected Space Ranger's outputs", alone, [&] { open_dataset(alone); });
   // As text, and around several.
   const test::TempFolder text;
   for (const bool zipped : {true, false}) {

@@ -23,6 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (std::string_view(STFLOW_TARGET) == "json") fuzz_json(bytes);
   if (std::string_view(STFLOW_TARGET) == "geojson") fuzz_geojson(bytes);
   if (std::string_view(STFLOW_TARGET) == "tiff") fuzz_tiff(bytes);
+  if (std::string_view(STFLOW_TARGET) == "mtx") fuzz_mtx(bytes);
+  if (std::string_view(STFLOW_TARGET) == "positions") fuzz_positions(bytes);
   return 0;
 }
 

@@ -32,7 +32,8 @@ class Distances {
       const double own = square(&a_[size_t(i * dim_)]);
       for (int64_t r = 0; r < size(); r++) {
         double& d = out_[size_t(i * size() + r)];
-        d = std::max(0.0, own + squares_[size_t(r)] - 2 * d);
+        d = own + squares_[size_t(r)] - 2 * d;
+        if (d < 0) d = 0;  // rounding; NaN stays
       }
     }
     return out_;

@@ -116,8 +116,11 @@ class OpenSlideFile final : public SlideSource {
     for (const Json& l : json.at("levels")) {
       SlideLevel level{l[0].get<int64_t>(), l[1].get<int64_t>(), l[2].get<double>(), kTile, kTile, "as OpenSlide reads it"};
       constexpr int64_t kMost = int64_t(1) << 30;
-      if (level.width < 1 || level.height < 1 || level.width > kMost || level.height > kMost)
-        fail(Exit::data, "{}: level {}: {} x {} pixels, expected 1 to {} on a side", path, levels.size(), level.width, level.height, kMost);
+      const bool fine = level.width >= 1 && level.height >= 1 && level.width <= kMost && level.height <= kMost && level.downsample >= 1 &&
+                        level.downsample <= double(kMost);
+      if (!fine)
+        fail(Exit::data, "{}: level {}: {} x {} pixels, downsample {}, expected 1 to {}", path, levels.size(), level.width, level.height,
+             level.downsample, kMost);
       levels.push_back(std::move(level));
     }
     if (levels.empty()) fail(Exit::data, "{}: no levels, expected a slide", path);

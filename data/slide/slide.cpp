@@ -11,6 +11,8 @@
 namespace stflow {
 namespace {
 
+constexpr int64_t kMostPatch = 65536;
+
 std::unique_ptr<SlideSource> open_source(const std::string& path, const SlideOptions& options) {
   FileView file(path);
   const std::string_view what = sniff(file.text().substr(0, 512));
@@ -92,6 +94,7 @@ int SlideImage::level_for(int64_t side, int size) const {
 
 Image SlideImage::patch(int64_t x, int64_t y, int64_t side, int size, bool* bad) const {
   check(side > 0 && size > 0, "{}: a patch of {} pixels, resampled to {}", path(), side, size);
+  if (side > kMostPatch) fail(Exit::data, "{}: patches of {} pixels on a side, expected at most {}", path(), side, kMostPatch);
   const int level = level_for(side, size);
   const SlideLevel& l = levels()[size_t(level)];
   // The square in the level's pixels: its corner may lie between two of them.
@@ -99,9 +102,13 @@ Image SlideImage::patch(int64_t x, int64_t y, int64_t side, int size, bool* bad)
   const double left = double(x) / across, top = double(y) / down;
   const auto column = int64_t(std::floor(left)), row = int64_t(std::floor(top));
   const SquareFilter filter(double(side) / l.downsample, size, left - double(column), top - double(row));
-  const Image part = read(level, column, row, filter.columns(), filter.rows(), bad);
   std::vector<float> sums(size_t(size) * size_t(size) * 3), line(size_t(size) * 3);
-  for (int64_t j = 0; j < part.height; j++) filter.add(part.rgb.data() + j * part.width * 3, 0, part.width, j, sums.data(), line.data());
+  constexpr int64_t kBand = 512;  // rows that are held at once
+  for (int64_t top_row = 0; top_row < filter.rows(); top_row += kBand) {
+    const Image band = read(level, column, row + top_row, filter.columns(), std::min(kBand, filter.rows() - top_row), bad);
+    for (int64_t j = 0; j < band.height; j++)
+      filter.add(band.rgb.data() + j * band.width * 3, 0, band.width, top_row + j, sums.data(), line.data());
+  }
   Image out{size, size, std::vector<uint8_t>(sums.size())};
   filter.finish(sums.data(), out.rgb.data());
   return out;

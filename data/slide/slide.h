@@ -35,7 +35,6 @@ struct SlideOptions {
   int64_t cache_bytes = int64_t(64) << 20;  // decoded blocks that are kept
 };
 
-/// A square of a slide around (x, y), level-0 pixels of its upper left corner, may lie partly or wholly outside.
 class SlideImage {
  public:
   /// What the file is, is told from its content. Reads directories and headers, no pixels. Throws Exit::missing; Exit::data for a format
@@ -66,7 +65,8 @@ class SlideImage {
   /// for one that cannot be decoded, unless they are skipped: then `bad` (optional) is set if the rectangle touches one.
   [[nodiscard]] Image read(int level, int64_t x, int64_t y, int64_t width, int64_t height, bool* bad = nullptr) const;
   /// The square of `side` level-0 pixels whose upper left corner is (x, y), resampled to size x size from the coarsest level that has at
-  /// least that many pixels. From level 0 these are the bytes of cut_patches(). Threads and `bad` as for read().
+  /// least that many pixels. From level 0 these are the bytes of cut_patches(). Threads and `bad` as for read(). Throws Exit::data for a
+  /// side of more than 65,536 pixels.
   [[nodiscard]] Image patch(int64_t x, int64_t y, int64_t side, int size, bool* bad = nullptr) const;
   /// The level that patch() reads.
   [[nodiscard]] int level_for(int64_t side, int size) const;

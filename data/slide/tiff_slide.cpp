@@ -50,12 +50,12 @@ class TiffSlide final : public SlideSource {
   TiffSlide(FileView file, const SlideOptions& options) : file_(std::move(file)), options_(options) {
     std::vector<TiffPage> pages = read_tiff_directories(file_);
     format = format_of(file_, pages[0]);
-    size_t base = pages.size();
-    const auto area = [](const TiffPage& p) { return double(p.width) * double(p.height); };
+    std::vector<size_t> pictures;
     for (size_t i = 0; i < pages.size(); i++)
-      if (!is_associated(pages[i]) && (base == pages.size() || area(pages[i]) > area(pages[base]))) base = i;
-    if (base == pages.size())
-      fail(Exit::data, "{}: {} directories, all labels or thumbnails, expected a slide", file_.path(), pages.size());
+      if (!is_associated(pages[i])) pictures.push_back(i);
+    if (pictures.empty()) fail(Exit::data, "{}: {} directories, all labels or thumbnails, expected a slide", file_.path(), pages.size());
+    const auto area = [&](size_t i) { return double(pages[i].width) * double(pages[i].height); };
+    const size_t base = *std::max_element(pictures.begin(), pictures.end(), [&](size_t a, size_t b) { return area(a) < area(b); });
     mpp = mpp_claims_of(pages[base]);
     if (base != 0 && mpp.empty()) mpp = mpp_claims_of(pages[0]);
     choose_levels(pages, base);

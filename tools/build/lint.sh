@@ -28,7 +28,7 @@ cppcheck_all() {
 # which halves the time.
 tidy() {
   local includes
-  includes="$(pkg-config --cflags-only-I hdf5 | sed 's/-I/-isystem /g')"
+  includes="$(pkg-config --cflags-only-I hdf5 libopenjp2 | sed 's/-I/-isystem /g')"
   # shellcheck disable=SC2086
   find engine ops model data tools -name '*.cpp' | sort \
     | xargs -P "$jobs" -n 1 sh -c 'clang-tidy --quiet "$0" -- -std=c++20 -I. '"$includes"' -DSTFLOW_ISA=Plain "-DSTFLOW_FLAGS=\"\"" -Wreserved-identifier \

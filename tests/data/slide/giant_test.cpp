@@ -32,7 +32,7 @@ void write_level(TIFF* t, int64_t width, int64_t height, const std::vector<std::
 
 }  // namespace
 
-TEST_CASE("slide: a sparse pyramid of 100,000 x 80,000 pixels costs little memory to open, to read and to reduce") {
+TEST_CASE("slow: a sparse pyramid of 100,000 x 80,000 pixels costs little memory to open, to read and to reduce") {
   const TempFolder folder;
   const std::string path = folder.path("giant.tif");
   TIFF* t = TIFFOpen(path.c_str(), "w8");

@@ -322,6 +322,11 @@ TEST_CASE("bad input: slides") {
          "directory 0: tiles of 32768 x 32768 pixels, expected one of at most 512 MiB decoded; write it as tiles");
   refuse(with_tag(with_tag(good, 322, 8192), 323, 8192), "tile 0 of level 0: 576 bytes for 3072 pixels, expected a tile that decodes");
   refuse(with_tag(good, 325, 100), "tile 0 of level 0: 'Decoding error at scanline 0', expected a tile that decodes");
+  refuses(Exit::data, "{}: patches of 65537 pixels on a side, expected at most 65536", folder.path("good.tif"),
+          [&] { static_cast<void>(SlideImage(folder.path("good.tif")).patch(0, 0, 65537, 1)); });
+  CHECK(SlideImage(folder.path("good.tif")).patch(-30000, -30000, 65536, 1).rgb[0] >= 254);
+  refuse(read_text(write_tiff(folder.path("label.tif"), {{image, {.description = "Label"}}})),
+         "1 directories, all labels or thumbnails, expected a slide");
   std::string cap("II*\0\x8\0\0\0", 8);
   for (int i = 0; i < 1025; i++) {
     const std::string entries(

@@ -133,11 +133,12 @@ void Fit::judge_fold() {
 // The share of the denoiser, in tenths, with the highest mean over folds of the mean Pearson correlation over genes.
 void Fit::choose_blend() {
   const auto g = int64_t(genes_.size());
-  const auto scores = [&](const FoldResult& r, double w) {
-    std::vector<float> mixed = r.denoiser;
-    for (size_t i = 0; i < r.expert.size(); i++) mixed[i] = float(w * double(r.denoiser[i]) + (1 - w) * double(r.expert[i]));
-    return stflow::score(matrix(mixed, g), matrix(r.truth, g));
+  const auto mixed = [](const FoldResult& r, double w) {
+    std::vector<float> values = r.denoiser;
+    for (size_t i = 0; i < r.expert.size(); i++) values[i] = float(w * double(r.denoiser[i]) + (1 - w) * double(r.expert[i]));
+    return values;
   };
+  const auto scores = [&](const FoldResult& r, double w) { return stflow::score(matrix(mixed(r, w), g), matrix(r.truth, g)); };
   auto score = [&](double w) {
     double total = 0;
     for (const FoldResult& r : results_) total += scores(r, w).mean_pearson;
@@ -154,8 +155,14 @@ void Fit::choose_blend() {
       if (s > selection_.pearson) selection_.pearson = s, selection_.blend = tenth / 10.0;
     }
     std::vector<Scores> of;
-    for (const FoldResult& r : results_) of.push_back(scores(r, selection_.blend));
+    std::vector<float> truth, prediction;
+    for (const FoldResult& r : results_) {
+      of.push_back(scores(r, selection_.blend));
+      const std::vector<float> chosen = mixed(r, selection_.blend);
+      truth.insert(truth.end(), r.truth.begin(), r.truth.end()), prediction.insert(prediction.end(), chosen.begin(), chosen.end());
+    }
     now_->model.validation = mean_by_gene(of);
+    now_->model.residuals = Residuals::fit(truth, prediction, g);
   }
   now_->model.blend = selection_.blend;
 }

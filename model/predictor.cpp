@@ -87,6 +87,8 @@ void Predictor::save(const std::string& path) const {
   std::vector<double> zinb[3];
   for (const Zinb& z : prior.genes) zinb[0].push_back(z.mu), zinb[1].push_back(z.theta), zinb[2].push_back(z.pi);
   put(out, "genes.validation", validation);
+  put(out, "genes.residual_sd", residuals.sd);
+  put(out, "genes.residual_quantiles", residuals.quantiles);
   put(out, "prior.mu", zinb[0]);
   put(out, "prior.theta", zinb[1]);
   put(out, "prior.pi", zinb[2]);
@@ -133,6 +135,13 @@ Predictor Predictor::load(const std::string& path, const Context& context) {
   p.expert.features = int64_t(inputs), p.expert.outputs = int64_t(g);
   get(f, int64_t(own), p.novelty);
   if (f.find("genes.validation")) p.validation = get(f, "genes.validation", g);
+  if (f.find("genes.residual_sd")) {
+    p.residuals.sd = get(f, "genes.residual_sd", g);
+    p.residuals.quantiles = get(f, "genes.residual_quantiles", g * size_t(Residuals::kLevels));
+    for (const auto* values : {&p.residuals.sd, &p.residuals.quantiles})
+      for (const double v : *values)
+        if (!std::isfinite(v)) fail(Exit::data, "{}: genes: a residual is {}, expected numbers", path, v);
+  }
   p.prior.kind = config.prior;
   if (config.prior != PriorKind::gaussian && config.prior != PriorKind::zero) {
     const size_t rows = config.prior == PriorKind::zinb_fixed ? 1 : g;

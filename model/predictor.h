@@ -8,6 +8,7 @@
 
 #include "model/config.h"
 #include "model/novelty.h"
+#include "model/residuals.h"
 #include "model/ridge.h"
 #include "model/scaling.h"
 
@@ -42,10 +43,11 @@ class Predictor {
   FeaturePipeline pipeline;
   Standardizer targets;  // of log(1 + counts)
   Prior prior;
-  Ridge expert;      // on the pipeline's output, to scaled targets; empty without an expert
-  Novelty novelty;   // of the training spots, by which others are judged; files of before this have none
+  Ridge expert;                    // on the pipeline's output, to scaled targets; empty without an expert
+  Novelty novelty;                 // of the training spots, by which others are judged; files of before this have none
   std::vector<double> validation;  // G: each gene's Pearson correlation on left-out training spots, NaN if undefined; empty: not known
-  double blend = 1;  // share of the denoiser in the prediction; 1 - blend is the expert's
+  Residuals residuals;             // on those spots; none if it is not known
+  double blend = 1;                // share of the denoiser in the prediction; 1 - blend is the expert's
 
   /// The weights of one member; all have the same layout, so the one denoiser runs on any.
   [[nodiscard]] ParameterSet& parameters(int member = 0) { return *parameters_[size_t(member)]; }

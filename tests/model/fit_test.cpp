@@ -4,10 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <numeric>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "engine/safetensors.h"
 #include "engine/version.h"
@@ -196,6 +196,17 @@ TEST_CASE("fit: choices are made on training or validation sections, weights on 
   CHECK(first.pearson != second.pearson);
   CHECK(first.pearson >= std::max(first.expert, first.denoiser));
   const Predictor one = a.take(), other = b.take();
+  REQUIRE(one.residuals.sd.size() == 4);
+  {  // 80 % of the validation section's spots lie between the 10 % and the 90 % quantile, as these come from there
+    const std::vector<float> truth = log1p(val[0].counts), guess = one.predict(val[0]).mean;
+    int64_t inside = 0;
+    for (size_t i = 0; i < truth.size(); i++) {
+      const double r = double(truth[i]) - double(guess[i]);
+      const auto g = int64_t(i % 4);
+      inside += r >= one.residuals.quantile(g, 0.1) - 1e-6 && r <= one.residuals.quantile(g, 0.9) + 1e-6;
+    }
+    CHECK(double(inside) / double(truth.size()) == doctest::Approx(0.8).epsilon(0.05));
+  }
   REQUIRE(one.validation.size() == 4);  // of one fold, so that the mean over genes is the one that was maximised
   CHECK(std::accumulate(one.validation.begin(), one.validation.end(), 0.0) / 4 == doctest::Approx(first.pearson).epsilon(1e-12));
   const Tensor w = one.parameters().values(), v = other.parameters().values();

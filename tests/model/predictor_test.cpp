@@ -84,6 +84,9 @@ TEST_CASE("predictor: written and read it predicts the same, as one member or se
     CHECK(q.blend == p.blend);
     CHECK(p.validation.size() == (c.expert ? 4 : 0));  // without an expert nothing is chosen, so nothing is left out
     CHECK(q.validation == p.validation);
+    CHECK(p.residuals.active() == c.expert);
+    CHECK(q.residuals.sd == p.residuals.sd);
+    CHECK(q.residuals.quantiles == p.residuals.quantiles);
     CHECK(to_json(q.config) == to_json(p.config));
     CHECK(p.novelty.size() == 54);
     CHECK(q.novelty.features == p.novelty.features);

@@ -46,6 +46,7 @@ struct Job {
   const Predictor& model;
   const std::string model_hash;
   PredictOptions options;
+  std::vector<double> quantiles;
   uint64_t limit = 0;  // bytes; 0: none
   std::vector<Section> known;
 };
@@ -136,7 +137,7 @@ JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, co
   json["tiles"] = p.tiles;
   json["file"] = path;
   if (!input.missing.empty()) json["missing"] = input.missing;
-  PredictionFile file = prediction_file(job.model, job.model_hash, input, slide, job.options, std::move(p), f.clip);
+  PredictionFile file = prediction_file(job.model, job.model_hash, input, slide, job.options, job.quantiles, std::move(p), f.clip);
   slide = {};
   if (path.ends_with(".h5ad") || !f.pictures.maps.empty()) add_image(input, file);
   check_stop();
@@ -171,8 +172,15 @@ int predict_as(Team& team, const PredictFlags& f) {
   Predictor model = Predictor::load(f.model, device.context);
   if (f.samples > 0) model.config.samples = int(f.samples);
   check_pictures(f.pictures, model.genes);
-  Job job{f, model, sha256(FileView(f.model).text()), {}, f.max_mem.empty() ? 0 : parse_bytes("max-mem", f.max_mem), read_known(f.in)};
-  job.options.quantiles = quantiles_of(f.quantiles), job.options.keep_draws = f.keep_samples;
+  Job job{f,
+          model,
+          sha256(FileView(f.model).text()),
+          {},
+          quantiles_of(f.quantiles),
+          f.max_mem.empty() ? 0 : parse_bytes("max-mem", f.max_mem),
+          read_known(f.in)};
+  if (!model.residuals.active()) job.options.quantiles = job.quantiles;
+  job.options.keep_draws = f.keep_samples;
 
   FeatureOptions features = f.in.data.features(device.context);
   std::unique_ptr<PatchEncoder> encoder;
@@ -242,7 +250,7 @@ int predict(const Args& args) {
   o.flag("dry-run", &f.dry_run, "show the plan and stop");
   o.section("Sampling");
   o.flag("samples", &f.samples, "joint draws, of which the mean is the prediction; 0: as in training").range(0, 4096);
-  o.flag("quantiles", &f.quantiles, "of the draws, as layers of an .h5ad file").placeholder("Q,...");
+  o.flag("quantiles", &f.quantiles, "of what would be measured, as layers of an .h5ad file").placeholder("Q,...");
   o.flag("keep-samples", &f.keep_samples, "every draw as a layer of an .h5ad file");
   o.flag("known", &f.in.known, "measured spots, which are kept and seen by all others: a data set, a manifest or an .h5ad file")
       .placeholder("FILE");

@@ -38,10 +38,30 @@ double median_spacing(const Slide& slide) {
   return graph.k ? median_neighbour_distance(graph) : 0;
 }
 
+// The draws spread as the model is unsure of the mean. A measurement is farther from it, by what left-out spots have shown: the spread
+// becomes that of both, and quantiles are those of a new measurement.
+std::vector<std::vector<float>> add_residuals(const Residuals& residuals, const std::vector<double>& quantiles,
+                                              const std::vector<float>& known, Prediction& p, PredictionFile& file) {
+  const size_t genes = residuals.sd.size();
+  std::vector<std::vector<float>> all(quantiles.size(), p.mean);
+  file.about["spread"] = "of a measurement, from residuals of left-out training spots; draws_std is that of the draws";
+  file.layers["draws_std"] = p.sd;
+  std::vector<double> shift(genes);
+  const auto is_known = [&](size_t i) { return !known.empty() && !std::isnan(known[i]); };
+  for (size_t i = 0; i < p.sd.size(); i++)
+    if (!is_known(i)) p.sd[i] = float(std::hypot(double(p.sd[i]), residuals.sd[i % genes]));
+  for (size_t q = 0; q < quantiles.size(); q++) {
+    for (size_t g = 0; g < genes; g++) shift[g] = residuals.quantile(int64_t(g), quantiles[q]);
+    for (size_t i = 0; i < all[q].size(); i++)
+      if (!is_known(i)) all[q][i] = float(double(all[q][i]) + shift[i % genes]);
+  }
+  return all;
+}
+
 }  // namespace
 
 PredictionFile prediction_file(const Predictor& model, const std::string& hash, const PredictInput& input, const Slide& slide,
-                               const PredictOptions& options, Prediction&& p, bool clipped) {
+                               const PredictOptions& options, const std::vector<double>& quantiles, Prediction&& p, bool clipped) {
   const auto clip = [&](std::vector<float>& values) {
     for (float& v : values)
       if (clipped) v = std::max(v, 0.0f);
@@ -50,13 +70,15 @@ PredictionFile prediction_file(const Predictor& model, const std::string& hash, 
   file.section = &input.section;
   file.genes = model.genes;
   file.about = about(model, hash, input.section);
-  clip(p.mean);
-  file.mean = std::move(p.mean);
+  if (model.residuals.active()) p.quantiles = add_residuals(model.residuals, quantiles, options.known, p, file);
+  else file.about["spread"] = "of the draws alone";
   file.layers["std"] = std::move(p.sd);
   for (size_t q = 0; q < p.quantiles.size(); q++) {
     clip(p.quantiles[q]);
-    file.layers[quantile_name(options.quantiles[q])] = std::move(p.quantiles[q]);
+    file.layers[quantile_name(quantiles[q])] = std::move(p.quantiles[q]);
   }
+  clip(p.mean);
+  file.mean = std::move(p.mean);
   for (size_t d = 0; d < p.draws.size(); d++) {
     clip(p.draws[d]);
     file.layers["sample_" + std::to_string(d)] = std::move(p.draws[d]);

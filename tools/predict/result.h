@@ -7,9 +7,10 @@
 namespace stflow {
 
 /// What `model` (whose file has the SHA-256 `hash`) has predicted for `slide`, with names, columns and provenance; `clipped`: without
-/// negative values. Keeps a pointer to the input's section.
+/// negative values. `quantiles` are those of a measurement where the model knows its residuals on left-out spots; else they must be the
+/// ones that `options` asked for, of the draws. Keeps a pointer to the input's section.
 PredictionFile prediction_file(const Predictor& model, const std::string& hash, const PredictInput& input, const Slide& slide,
-                               const PredictOptions& options, Prediction&& p, bool clipped);
+                               const PredictOptions& options, const std::vector<double>& quantiles, Prediction&& p, bool clipped);
 
 /// A reduced image of the section, for plots; none if it has no image.
 void add_image(const PredictInput& input, PredictionFile& file);

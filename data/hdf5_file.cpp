@@ -206,7 +206,8 @@ std::vector<std::string> Hdf5File::names() const {
 Hdf5File::Kind Hdf5File::kind(const std::string& name) const {
   const Place place = look(file_, name);
   if (place == Place::none) return Kind::none;
-  if (place == Place::elsewhere) fail(Exit::data, "{}: dataset '{}': a link to elsewhere, expected data in this file", path_, shown_name(name));
+  if (place == Place::elsewhere)
+    fail(Exit::data, "{}: dataset '{}': a link to elsewhere, expected data in this file", path_, shown_name(name));
   const Hdf5Id object(H5Oopen(file_, name.c_str(), H5P_DEFAULT), H5Oclose);
   const H5I_type_t type = object < 0 ? H5I_BADID : H5Iget_type(object);
   if (type != H5I_GROUP && type != H5I_DATASET)

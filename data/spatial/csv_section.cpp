@@ -1,5 +1,6 @@
 #include "data/spatial/csv_section.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/legacy_st.h"
@@ -16,7 +17,8 @@ bool grid_of(const std::string& name, std::vector<double>& grid) {
   const size_t x = last.find('x');
   if (x == std::string_view::npos) return false;
   const auto column = parse_integer(last.substr(0, x)), row = parse_integer(last.substr(x + 1));
-  if (!column || !row) return false;
+  constexpr int64_t kMost = 1'000'000;
+  if (!column || !row || std::min(*column, *row) < 0 || std::max(*column, *row) > kMost) return false;
   grid.push_back(double(*column)), grid.push_back(double(*row));
   return true;
 }

@@ -10,8 +10,8 @@ namespace stflow {
 namespace {
 
 const std::vector<std::string> kIds = {"gene_ids", "gene_id", "ensembl_id", "ensembl", "ensemblid", "ENSEMBL", "feature_id"};
-const std::vector<std::string> kSymbols = {"gene_symbols", "gene_symbol", "gene_names", "gene_name",      "feature_name",
-                                           "symbol",       "SYMBOL",      "name",       "gene_short_name"};
+const std::vector<std::string> kSymbols = {"gene_symbols", "gene_symbol", "gene_names", "gene_name",       "feature_name",
+                                           "symbol",       "SYMBOL",      "name",       "gene_short_name", "index"};
 
 /// The texts of the first of these columns that the file has, if they say something of each gene.
 std::vector<std::string> first_of(const H5ad& h, const std::vector<std::string>& names) {

@@ -66,7 +66,7 @@ std::string sample_of(const fs::path& folder) {
 /// filtered_feature_bc_matrix.h5, also behind a sample's name as 10x publishes it; or the folder.
 std::string counts_in(const fs::path& folder) {
   const std::string wanted = "filtered_feature_bc_matrix.h5";
-  if (const std::string plain = existing({folder / wanted}); !plain.empty()) return plain;
+  if (std::string plain = existing({folder / wanted}); !plain.empty()) return plain;
   for (const std::string& name : entries(folder))
     if (name.ends_with("_" + wanted)) return (folder / name).string();
   for (const char* name : {"filtered_feature_bc_matrix", "filtered_gene_bc_matrices"}) {

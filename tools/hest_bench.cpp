@@ -167,11 +167,11 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
     TrainFlags own = f;
     own.save_dir = fold_folder(run, i);
     const Left left = team.lead() && f.resume ? RunFolder::left_in(own.save_dir, job_of(team.place()), false) : Left::nothing;
-    const std::string todo = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
-    terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), todo == "nothing" ? "finished before" : own.save_dir);
-    if (todo != "nothing") {
+    const std::string next = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
+    terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), next == "nothing" ? "finished before" : own.save_dir);
+    if (next != "nothing") {
       TrainResult result;
-      const Exit end = train_run(team, own, todo == "resume", config, {data, panel, encoder, device, run}, start, result);
+      const Exit end = train_run(team, own, next == "resume", config, {data, panel, encoder, device, run}, start, result);
       if (end != Exit::ok) return int(end);
     }
     if (team.lead() && !f.dry_run) folds.push_back(score_fold(data, panel, f.data.missing(), own.save_dir));

@@ -170,8 +170,9 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
     const std::string next = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
     terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), next == "nothing" ? "finished before" : own.save_dir);
     if (next != "nothing") {
-      TrainResult result;
-      const Exit end = train_run(team, own, next == "resume", config, {data, panel, encoder, device, run}, start, result);
+      JsonOut summary;
+      std::string report;
+      const Exit end = train_run(team, own, next == "resume", config, {data, panel, encoder, device, run}, start, summary, report);
       if (end != Exit::ok) return int(end);
     }
     if (team.lead() && !f.dry_run) folds.push_back(score_fold(data, panel, f.data.missing(), own.save_dir));

@@ -15,7 +15,7 @@ struct HestSplit {
 };
 
 struct HestBench {
-  std::vector<HestSplit> folds;     // splits/train_0.csv with test_0.csv, and so on
+  std::vector<HestSplit> folds;    // splits/train_0.csv with test_0.csv, and so on
   std::vector<std::string> genes;  // var_50genes.json
 };
 

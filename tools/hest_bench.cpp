@@ -167,11 +167,12 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
     TrainFlags own = f;
     own.save_dir = fold_folder(run, i);
     const Left left = team.lead() && f.resume ? RunFolder::left_in(own.save_dir, job_of(team.place()), false) : Left::nothing;
-    const std::string work = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
-    terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), work == "nothing" ? "finished before" : own.save_dir);
-    if (work != "nothing") {
-      TrainResult result;
-      const Exit end = train_run(team, own, work == "resume", config, {data, panel, encoder, device, run}, start, result);
+    const std::string next = team.from_lead("fold", left == Left::finished ? "nothing" : left == Left::unfinished ? "resume" : "train");
+    terminal::info("fold {} of {}: {}", i + 1, task.folds.size(), next == "nothing" ? "finished before" : own.save_dir);
+    if (next != "nothing") {
+      JsonOut summary;
+      std::string report;
+      const Exit end = train_run(team, own, next == "resume", config, {data, panel, encoder, device, run}, start, summary, report);
       if (end != Exit::ok) return int(end);
     }
     if (team.lead() && !f.dry_run) folds.push_back(score_fold(data, panel, f.data.missing(), own.save_dir));

@@ -77,11 +77,12 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   if (team.size() > 1) team.same("data", sections_text(data));
   const auto encoder = add_features(data.sections, f.data.features(device.context), ranks);
   team.same("features", Json(encoder).dump(0));
-  TrainResult result;
-  const Exit end = train_run(team, f, f.resume, config, {data, panel, encoder, device}, start, result);
-  if (result.report.empty()) return int(end);
-  if (terminal::settings().json) print_json(result.summary);
-  else terminal::result(result.report);
+  JsonOut summary;
+  std::string report;
+  const Exit end = train_run(team, f, f.resume, config, {data, panel, encoder, device}, start, summary, report);
+  if (report.empty()) return int(end);
+  if (terminal::settings().json) print_json(summary);
+  else terminal::result(report);
   return int(end);
 }
 

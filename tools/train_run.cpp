@@ -95,8 +95,8 @@ void show_plan(const Dataset& data, const Slides& s, const Panel& panel, const F
 
 // The trained model on the held-out sections: predictions, scores, maps, summary, and last the model file. Throws Stopped after a stop
 // signal; what it has written by then is written again by the run that resumes.
-TrainResult finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides, const std::map<std::string, std::string>& encoder,
-                   std::chrono::steady_clock::time_point start, const std::string& job) {
+void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides, const std::map<std::string, std::string>& encoder,
+            std::chrono::steady_clock::time_point start, const std::string& job, JsonOut& summary, std::string& text) {
   const Selection selection = fit.selection();
   Predictor model = fit.take();
   model.encoder = encoder;
@@ -106,7 +106,7 @@ TrainResult finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& 
     for (size_t i = 0; i < group.size(); i++) write_predictions(run, model, *sections[i], group[i], f.clip);
   const Report report = judge(model, selection, slides.train, slides.val, slides.test);
   if (f.maps && !slides.test_sections[0]->source.image.empty()) write_maps(report, *slides.test_sections[0], run.file("maps"));
-  JsonOut summary = report_json(report);
+  summary = report_json(report);
   summary["run"] = run.path();
   if (!job.empty()) summary["job"] = job;
   summary["seed"] = f.seed;
@@ -119,7 +119,7 @@ TrainResult finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& 
   model.save(run.file("model.safetensors"));  // last: a run that has it is finished
   run.clean();
   terminal::info("run in {}: {}, {} at most", run.path(), terminal::duration(summary["seconds"]), terminal::bytes(peak_rss_bytes()));
-  return {summary, report_text(report)};
+  text = report_text(report);
 }
 
 void warn_of_idle(const ModelConfig& c, int ranks) {
@@ -131,7 +131,7 @@ void warn_of_idle(const ModelConfig& c, int ranks) {
 }  // namespace
 
 Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& config, const TrainJob& job,
-               std::chrono::steady_clock::time_point start, TrainResult& result) {
+               std::chrono::steady_clock::time_point start, JsonOut& summary, std::string& report) {
   const auto& [data, panel, encoder, device, resumes] = job;
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
@@ -158,7 +158,7 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
-    if (run) result = finish(fit, *run, f, slides, encoder, start, launch);
+    if (run) finish(fit, *run, f, slides, encoder, start, launch, summary, report);
   } catch (const Stopped&) {
     if (run)
       terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(),

@@ -18,15 +18,10 @@ struct TrainJob {
   std::string resumes{};  // what --save-dir names to continue after a stop; "": the run's own folder
 };
 
-/// What a finished run says, on the rank that has its folder.
-struct TrainResult {
-  JsonOut summary;     // as in summary.json
-  std::string report;  // a table
-};
-
 /// Trains on the sections of Split::train in f.save_dir and scores on those of Split::test. All ranks call it. `resume`: the folder holds a
-/// run, which goes on. Returns Exit::ok, nothing being written under --dry-run, or Exit::preempted after a stop signal, with a checkpoint.
+/// run, which goes on. A finished run sets, on the rank that has its folder, `summary` as in summary.json and
+/// `report`, a table. Returns Exit::ok, nothing being written under --dry-run, or Exit::preempted after a stop signal, with a checkpoint.
 Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& config, const TrainJob& job,
-               std::chrono::steady_clock::time_point start, TrainResult& result);
+               std::chrono::steady_clock::time_point start, JsonOut& summary, std::string& report);
 
 }  // namespace stflow

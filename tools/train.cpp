@@ -5,6 +5,7 @@
 
 #include "data/csv.h"
 #include "data/feature_cache.h"
+#include "engine/cores.h"
 #include "engine/device.h"
 #include "engine/file.h"
 #include "engine/hash.h"
@@ -29,6 +30,7 @@ struct TrainFlags {
   DeviceFlag device;
   RankFlags ranks;
   std::string genes = "50", preset = "default", save_dir, reduce = "auto";
+  bool overlap = true;
   bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
   int64_t save_every = 50, eval_every = 0;
   std::optional<double> epochs, lr, dropout;
@@ -76,9 +78,10 @@ void declare(Options& o, TrainFlags& f) {
   declare_ranks(o, f.ranks);
   o.flag("reduce", &f.reduce,
          "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order "
-         "of "
-         "NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
+         "of NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
       .choices({"auto", "ordered", "fast"});
+  o.flag("overlap", &f.overlap,
+         "with fast on GPUs: exchange the gradients of some layers while those of others are computed; the same bits");
 }
 
 ModelConfig config_of(const TrainFlags& f) {
@@ -219,9 +222,10 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
 
 // What all ranks must have alike before they begin, a line each.
 std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
-  return fmt::format("device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}\ngenes: {}\n{}",
-                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce,
-                     f.genes, to_json(config).dump(0));
+  return fmt::format(
+      "device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}, overlap: {}, check: {}\ngenes: {}\n{}",
+      device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.overlap,
+      f.ranks.check_collectives, f.genes, to_json(config).dump(0));
 }
 
 // The sections as read, a line each: before ranks exchange features.
@@ -255,12 +259,19 @@ bool continues(Team& team, TrainFlags& f) {
   return left == "finished";
 }
 
+// The other ranks of this host have come to their end and leave their cores to this one. Where it was bound to a part of them, it stays
+// there.
+void use_cores_of_all(const Team& team) {
+  set_thread_count(std::max(thread_count(), std::min(thread_count() * team.place().local_size, available_cores())));
+}
+
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   const ChosenDevice device = choose_device(f.device, team.place().local_rank);
   team.same("configuration", agreement(f, config, device));
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
+  const Reduce reduce = ordered ? Reduce::ordered : f.overlap ? Reduce::overlapped : Reduce::fast;
   if (continues(team, f)) return 0;
   if (!f.dry_run && team.lead()) RunFolder::check_place(f.save_dir, f.resume, f.overwrite);
 
@@ -278,7 +289,7 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto encoder = add_features(data.sections, f.data.features(device.context), ranks);
   team.same("features", Json(encoder).dump(0));
   const Slides slides = slides_of(data, panel, f.data.missing());
-  Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, ordered);
+  Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, reduce);
   team.same("data", fit.data_hash());
   show_plan(data, slides, panel, fit, encoder, device.text);
   warn_of_idle(config, team.size());
@@ -300,6 +311,7 @@ int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
+    if (run) use_cores_of_all(team);
     if (run) finish(fit, *run, f, slides, encoder, start, job);
   } catch (const Stopped&) {
     if (run) terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(), run->path());

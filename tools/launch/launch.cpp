@@ -41,7 +41,8 @@ void declare(Options& o, LaunchFlags& f) {
 void check_command(const LaunchPlan& plan) {
   const std::string& name = plan.command[0];
   if (!plan.stflow || std::find(std::begin(kShared), std::end(kShared), name) != std::end(kShared)) return;
-  fail(Exit::usage, "'{}': no command that several processes share, expected train, predict or embed; for any program pass --no-stflow", name);
+  fail(Exit::usage, "'{}': no command that several processes share, expected train, predict or embed; for any program pass --no-stflow",
+       name);
 }
 
 // The port where the workers meet. Only the host that will listen can see whether it is free.

@@ -157,7 +157,7 @@ $(BUILD)/tests/threaded: $(THREADED:%.cpp=$(BUILD)/%.o) $(patsubst %.cu,$(BUILD)
 	@echo "  $@"
 	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
 tsan:
-	$(MAKE) MODE=$@ build/$@/tests/threaded
+	$(MAKE) MODE=$@ build/$@/tests/threaded build/$@/tests/libnccl_stub.so
 	TSAN_OPTIONS=suppressions=tests/tsan.txt tools/build/run_tests.sh build/$@/tests/threaded $(TESTS)
 
 # libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.

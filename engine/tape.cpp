@@ -178,7 +178,7 @@ void Tape::forward() {
   }
 }
 
-void Tape::backward(Var loss) {
+void Tape::backward(Var loss, const std::function<void(int node)>& passed) {
   const int n = int(nodes_.size());
   born_.assign(size_t(n), 0);
   auto give_birth = [&](Node& node, size_t id) {
@@ -187,6 +187,7 @@ void Tape::backward(Var loss) {
     born_[id] = 1;
   };
   for (int i = n - 1; i >= 0; i--) {
+    if (passed && i < n - 1) passed(i + 1);
     if (scorch_) settle(2 * n - 1 - i);
     Node& node = nodes_[size_t(i)];
     if (i == loss.id) {
@@ -209,6 +210,17 @@ void Tape::backward(Var loss) {
       if (check_finite_) verify_finite(node, c.din[k], "backward");
     }
   }
+}
+
+std::vector<Tape::Use> Tape::uses() const {
+  std::vector<Use> all;
+  std::vector<int> first(nodes_.size(), int(nodes_.size()));
+  for (int i = int(nodes_.size()) - 1; i >= 0; i--)
+    for (int k = 0; k < nodes_[size_t(i)].inputs; k++)
+      if (const int in = nodes_[size_t(i)].in[k]; in >= 0) first[size_t(in)] = i;
+  for (size_t i = 0; i < nodes_.size(); i++)
+    if (nodes_[i].offset >= 0) all.push_back({nodes_[i].offset, nodes_[i].value.size(), first[i]});
+  return all;
 }
 
 // Scorched earth: what died just before `time` is NaN from now on (nothing alive can overlap it).

@@ -1,6 +1,7 @@
 // The program is data: model code records ops on a tape, the planner turns lifetimes into offsets in one arena,
 // forward() and backward() walk a flat list.
 #pragma once
+#include <functional>
 #include <initializer_list>
 #include <new>
 #include <span>
@@ -70,8 +71,16 @@ class Tape {
   /// layout of ParameterSet::grads or is empty for inference) and, for inference, lets ops prepare.
   void bind(Storage& arena, const ParameterSet& params, Tensor grads = {});
   void forward();
-  /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters.
-  void backward(Var loss);
+  /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters. `passed`, if given, is called with each
+  /// node once it and all later ones have gone backward.
+  void backward(Var loss, const std::function<void(int node)>& passed = {});
+  /// Where a parameter is in the flat array (elements), and the first node that reads it: when backward() has passed that one, the
+  /// parameter's gradient is final. One for each param().
+  struct Use {
+    int64_t offset, size;
+    int first;
+  };
+  [[nodiscard]] std::vector<Use> uses() const;
   /// Forgets the program, keeps the memory.
   void reset();
 

@@ -48,16 +48,16 @@ struct Fit::Stage {
     }
   }
   // Members draw different numbers; the first draws those of the seed itself.
-  void train_member(int m, const Context& context, Communicator& ranks, bool ordered) {
+  void train_member(int m, const Context& context, Communicator& ranks, Reduce reduce) {
     const ModelConfig& c = model.config;
     trainer = std::make_unique<Trainer>(model.denoiser(), model.parameters(m), slides, c.geometry, model.prior, model.targets, c.training,
-                                        c.seed + 0xD1B54A32D192ED03u * uint64_t(m), context, ranks, ordered);
+                                        c.seed + 0xD1B54A32D192ED03u * uint64_t(m), context, ranks, reduce);
   }
 };
 
 Fit::Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val,
-         const Context& context, Communicator& ranks, bool ordered)
-    : config_(std::move(config)), context_(context), ranks_(ranks), ordered_(ordered), genes_(std::move(genes)), folds_(train, val) {
+         const Context& context, Communicator& ranks, Reduce reduce)
+    : config_(std::move(config)), context_(context), ranks_(ranks), reduce_(reduce), genes_(std::move(genes)), folds_(train, val) {
   check(!train.empty(), "fit: no training slides");
   config_.denoiser.features = train[0].dim * int64_t(1 + config_.surroundings.size());
   config_.denoiser.genes = int64_t(genes_.size());
@@ -92,7 +92,7 @@ void Fit::begin_fold() {
   const int index = stage_ / config_.members, last = int(stages_.size()) - 1;
   const uint64_t seed = index == last ? config_.seed : config_.seed + 0x9E3779B97F4A7C15u * uint64_t(index + 1);
   now_ = std::make_unique<Stage>(config_, genes_, fold().train, selection_.lambda, seed, context_);
-  now_->train_member(0, context_, ranks_, ordered_);
+  now_->train_member(0, context_, ranks_, reduce_);
 }
 
 bool Fit::step(StepReport& report) {
@@ -109,7 +109,7 @@ void Fit::finish() {
   stage_++;
   if (stage_ == stages()) choose_blend();
   else if (last_member) begin_fold();
-  else now_->train_member(member(), context_, ranks_, ordered_);
+  else now_->train_member(member(), context_, ranks_, reduce_);
 }
 
 void Fit::judge_fold() {
@@ -171,7 +171,7 @@ void Fit::choose_blend() {
 void Fit::restart_at(int stage) {
   stage_ = stage;
   begin_fold();
-  now_->train_member(member(), context_, ranks_, ordered_);
+  now_->train_member(member(), context_, ranks_, reduce_);
 }
 
 const Predictor& Fit::current() const { return now_->model; }

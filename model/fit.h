@@ -34,9 +34,9 @@ class Fit {
  public:
   /// `train` (with counts) and `val` must stay. With validation slides one model is trained, and judged on them. Without, and
   /// with an expert to blend: leave-one-section-out over at most five folds (spatial quarters of the section if there is one).
-  /// config.training.steps is set from config.epochs. `ranks` and `ordered` as of Trainer: all ranks hold the same fit and step together.
+  /// config.training.steps is set from config.epochs. `ranks` and `reduce` as of Trainer: all ranks hold the same fit and step together.
   Fit(ModelConfig config, std::vector<std::string> genes, const std::vector<Slide>& train, const std::vector<Slide>& val,
-      const Context& context = {}, Communicator& ranks = alone(), bool ordered = true);
+      const Context& context = {}, Communicator& ranks = alone(), Reduce reduce = Reduce::ordered);
   ~Fit();
 
   /// Stages to train: every member of the model, for each fold and for the final model.
@@ -81,7 +81,7 @@ class Fit {
   ModelConfig config_;
   const Context context_;  // where everything is trained
   Communicator& ranks_;
-  const bool ordered_;
+  const Reduce reduce_;
   const std::vector<std::string> genes_;
   const Folds folds_;
   std::vector<Fold> stages_;  // the folds to train for, then, unless there are validation slides, everything

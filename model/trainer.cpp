@@ -14,7 +14,7 @@ Communicator& alone() {
 
 Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides,
                  const GeometryConfig& geometry, const Prior& prior, const Standardizer& targets, const TrainingConfig& config,
-                 uint64_t seed, Context context, Communicator& ranks, bool ordered)
+                 uint64_t seed, Context context, Communicator& ranks, Reduce reduce)
     : denoiser_(denoiser),
       parameters_(parameters),
       slides_(slides),
@@ -24,7 +24,7 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       seed_(seed),
       order_{int64_t(slides.size()), config.repeats, config.shuffle, seed},
       ranks_(ranks),
-      ordered_(ordered),
+      reduce_(reduce),
       sum_(parameters.grads().size() + config.batch, DType::f32, context),
       item_(context),
       tape_(context),
@@ -51,15 +51,17 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
   arena_.reserve(arena_bytes_);
   if (ranks.size() == 1) return;
   const int64_t size = parameters.grads().size() + config.batch;
+  constexpr int kBuckets = 4;  // of some 1 MB each for STFlow: smaller ones cost more time on their way than they hide
+  if (reduce != Reduce::ordered && context.device == Device::cuda) buckets_ = cut_gradients(tape_, size, kBuckets), planned_ = tape_.size();
   std::vector<std::vector<TreeNode>> plans;
   size_t most = 1;
   for (int r = 0; r < ranks.size(); r++) {
     plans.push_back(nodes_of(slots_of(config.batch, r, ranks.size()), config.batch));
     most = std::max(most, plans.back().size());
   }
-  if (!ordered) most = 1;
+  if (reduce != Reduce::ordered) most = 1;
   mine_ = Array({int64_t(most), size}, DType::f32, context.device);
-  if (!ordered) return;
+  if (reduce != Reduce::ordered) return;
   all_ = Array({int64_t(most) * ranks.size(), size}, DType::f32, context.device);
   for (size_t r = 0; r < plans.size(); r++)
     for (size_t i = 0; i < plans[r].size(); i++) {
@@ -96,7 +98,7 @@ Trainer::Data Trainer::prepare(int slot) {
 
 // Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
 // squared errors there.
-void Trainer::run(const Data& data, int slot, const Tensor& sums) {
+void Trainer::run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
   const Tensor time = view(static_cast<float*>(flow_.data()), {1});
@@ -121,7 +123,7 @@ void Trainer::run(const Data& data, int slot, const Tensor& sums) {
   tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
   tape_.forward();
   copy(c.device, sums.as<float>() + parameters_.grads().size() + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
-  tape_.backward(loss);
+  tape_.backward(loss, passed);
 }
 
 void Trainer::run_slots(int begin, int end) {
@@ -148,7 +150,8 @@ Tensor Trainer::sum_over_ranks() {
     copy(c.device, mine_.as<float>() + place * size, c.device, t.data, t.bytes(), c.stream);
   };
   ranks_.set_step(steps_done() + 1);
-  if (!ordered_) {
+  if (!buckets_.empty()) return sum_by_parts(own);
+  if (reduce_ != Reduce::ordered) {
     fill(c.device, mine_.tensor().data, 0, mine_.tensor().bytes(), c.stream);
     run_slots(own.begin, own.end);
     if (own.begin < own.end) keep(0);
@@ -162,6 +165,30 @@ Tensor Trainer::sum_over_ranks() {
   }
   ranks_.all_gather(mine_, all_, "gradients");
   return add_nodes(nodes_, levels_, c);
+}
+
+// The same in the order of the communicator, part by part, with the other parts still being computed: their exchange costs the time that is
+// left of the last part alone.
+Tensor Trainer::sum_by_parts(SlotRange own) {
+  const bool idle = own.begin == own.end;
+  size_t next = 0;
+  const auto exchange = [&] {
+    const Bucket& b = buckets_[next++];
+    const Tensor part = idle ? view(mine_.as<float>() + b.begin, {b.end - b.begin}) : sum_.part(b.begin, b.end);
+    ranks_.all_reduce_sum(part, b.name.c_str(), reduce_ == Reduce::overlapped);
+  };
+  if (idle) {
+    fill(Device::cuda, mine_.tensor().data, 0, mine_.tensor().bytes(), tape_.context().stream);
+  } else {
+    run_slots(own.begin, own.end - 1);
+    run(prepare(own.end - 1), own.end - 1, sum_.next(), [&](int node) {
+      const bool early = reduce_ == Reduce::overlapped && tape_.size() == planned_;
+      while (early && next < buckets_.size() && buckets_[next].first >= node) exchange();
+    });
+  }
+  while (next < buckets_.size()) exchange();
+  ranks_.join();
+  return idle ? view(mine_.as<float>(), {mine_.tensor().cols()}) : sum_.whole();
 }
 
 StepReport Trainer::step() {
@@ -187,8 +214,8 @@ StepReport Trainer::step() {
   return report;
 }
 
-// Runs the step's items again with every op checked; the ops are deterministic, so the first fault shows itself, on the rank that has it;
-// the others hear of it while they wait for that rank.
+// Runs the step's items again with every op checked; the ops are deterministic, so the first fault shows itself, on the rank that has it.
+// All ranks end with what the lowest one of those found.
 void Trainer::name_non_finite(double loss, double norm) {
   const int64_t step = steps_done() + 1;
   struct Checked {
@@ -197,17 +224,17 @@ void Trainer::name_non_finite(double loss, double norm) {
     ~Checked() { tape.check_finite(false); }
   } checked(tape_);
   const SlotRange own = slots_of(config_.batch, ranks_.rank(), ranks_.size());
-  for (int slot = own.begin; slot < own.end; slot++) {
+  std::string found;
+  for (int slot = own.begin; slot < own.end && found.empty(); slot++) {
     const int64_t slide = slide_of(slot);
     try {
       run(prepare(slot), slot, sum_.next());
     } catch (const Error& e) {
-      fail(Exit::data, "train: step {}, slide {}: {}", step, slides_[size_t(slide)].slide->name, e.what());
+      found = fmt::format("train: step {}, slide {}: {}", step, slides_[size_t(slide)].slide->name, e.what());
     }
   }
-  const Array nothing({1}, DType::f32, tape_.context().device);
-  ranks_.all_reduce_sum(nothing, "numbers that are not finite");
-  ranks_.wait();
+  found = ranks_.first_text(found);
+  if (!found.empty()) fail(Exit::data, "{}", found);
   fail(Exit::data, "train: step {}: loss {}, gradient norm {}, expected finite numbers; lower --lr", step, loss, norm);
 }
 

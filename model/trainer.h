@@ -6,6 +6,7 @@
 
 #include "engine/distributed/communicator.h"
 #include "engine/distributed/plan.h"
+#include "model/buckets.h"
 #include "model/denoiser.h"
 #include "model/prior.h"
 #include "model/training_items.h"
@@ -25,6 +26,13 @@ struct TrainingConfig {
   bool cosine = true;   // to 0 over the steps; false: constant
 };
 
+/// How the gradients of several ranks become one.
+enum class Reduce {
+  ordered,    // in the tree of one rank: the bits do not depend on how many ranks there are
+  fast,       // in the order of the communicator, when a rank's slots are done
+  overlapped  // the same, on GPUs each part as soon as it is final, while the backward pass of the last slot goes on: the same bits as fast
+};
+
 /// A rank by itself.
 Communicator& alone();
 
@@ -39,11 +47,10 @@ struct StepReport {
 class Trainer {
  public:
   /// All references must stay. `ranks`: who shares the slots of each step; all of them have the same of everything else, and keep it.
-  /// `ordered`: gradients of several ranks are added in the tree of one, so that the bits do not depend on how many there are; else in the
-  /// order of the communicator. `parameters` is allocated (on the context's device) and initialised; slides hold inputs and targets.
+  /// `parameters` is allocated (on the context's device) and initialised; slides hold inputs and targets.
   Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::vector<TrainingSlide>& slides, const GeometryConfig& geometry,
           const Prior& prior, const Standardizer& targets, const TrainingConfig& config, uint64_t seed, Context context = {},
-          Communicator& ranks = alone(), bool ordered = true);
+          Communicator& ranks = alone(), Reduce reduce = Reduce::ordered);
 
   /// One optimiser step on config.batch items: t ~ U(0, 1) and a fresh prior draw each; gradients are sums over spots, slots are
   /// added in one fixed binary tree and divided by the number of spots. Throws Exit::data naming step, slide, op, layer,
@@ -71,10 +78,11 @@ class Trainer {
   [[nodiscard]] RandomKey disc_key(int slot) const { return {seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2}; }
   [[nodiscard]] int64_t spots_of(int slot) const;
   Data prepare(int slot);
-  void run(const Data& data, int slot, const Tensor& sums);
+  void run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed = {});
   void run_slots(int begin, int end);
   Tensor sum_slots();
   Tensor sum_over_ranks();
+  Tensor sum_by_parts(SlotRange own);
   [[noreturn]] void name_non_finite(double loss, double norm);
 
   const Denoiser& denoiser_;
@@ -87,10 +95,12 @@ class Trainer {
   ItemOrder order_;
   OptimizerState optimizer_;
   Communicator& ranks_;
-  const bool ordered_;
-  SlotSum sum_;                // of each slot: the gradients, the number of spots, then the squared error in the slot's place of a step's
-  Array mine_, all_;           // of several ranks: this one's nodes of the tree, and everyone's
-  std::vector<Tensor> nodes_;  // in all_
+  const Reduce reduce_;
+  std::vector<Bucket> buckets_;  // on GPUs, unless in order
+  int planned_ = 0;              // nodes of the program that they belong to
+  SlotSum sum_;                  // of each slot: the gradients, the number of spots, then the squared error in the slot's place of a step's
+  Array mine_, all_;             // of several ranks: this one's nodes of the tree, and everyone's
+  std::vector<Tensor> nodes_;    // in all_
   std::vector<int> levels_;
   std::vector<std::unique_ptr<Geometry>> geometries_;  // of whole slides
   std::vector<Array> resident_;                        // of whole slides on a device: inputs, targets and ranks of each

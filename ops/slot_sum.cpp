@@ -55,6 +55,19 @@ void SlotSum::merge() {  // the node below takes the top in, and is one level hi
   levels_.back()++;
 }
 
+Tensor SlotSum::part(int64_t begin, int64_t end) {
+  const auto part_of = [&](size_t i) {
+    return Tensor{static_cast<char*>(buffer(i).data) + size_t(begin) * bytes_of(type_), {end - begin}, type_};
+  };
+  for (size_t i = levels_.size(); i > 0; i--) add_into(context_, part_of(i - 1), part_of(i));  // in total()'s order
+  return part_of(0);
+}
+
+Tensor SlotSum::whole() {
+  levels_.clear();
+  return buffer(0);
+}
+
 Tensor SlotSum::total() {
   check(!levels_.empty(), "slot sum: no slots");
   while (levels_.size() > 1) merge();

@@ -31,6 +31,10 @@ class SlotSum {
   Tensor next();
   /// Takes what next() gave as the next slot.
   void add();
+  /// The elements [begin, end) of total(), as soon as those of the slot that next() gave last are final: it counts as added. Each element
+  /// is asked for once; whole() then is total().
+  Tensor part(int64_t begin, int64_t end);
+  Tensor whole();
   /// The sum over the slots added since the last total(), valid until the next call of next(). Throws if there are none.
   Tensor total();
 

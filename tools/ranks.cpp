@@ -26,6 +26,7 @@ void declare_ranks(Options& o, RankFlags& f) {
   o.section("Several processes");
   o.flag("init-timeout", &f.init_timeout, "seconds for all ranks to start and agree").range(0.1, 1e6);
   o.flag("collective-timeout", &f.collective_timeout, "seconds that ranks wait for one that does not come").range(0.1, 1e6);
+  o.flag("check-collectives", &f.check_collectives, "before each exchange wait until all ranks have come to the same one: to find faults");
 }
 
 int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)>& command) {
@@ -39,7 +40,7 @@ int as_rank(const RankFlags& f, const Options& o, const std::function<int(Team&)
       terminal::configure(s);
     }
   }
-  Team team(place, {f.init_timeout, f.collective_timeout, end_process});
+  Team team(place, {f.init_timeout, f.collective_timeout, end_process, stop_requested, f.check_collectives});
   try {
     return command(team);
   } catch (const Error& e) {

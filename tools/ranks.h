@@ -12,9 +12,10 @@ namespace stflow {
 
 struct RankFlags {
   double init_timeout = 60, collective_timeout = 300;
+  bool check_collectives = false;
 };
 
-/// Declares --init-timeout and --collective-timeout.
+/// Declares --init-timeout, --collective-timeout and --check-collectives.
 void declare_ranks(Options& o, RankFlags& f);
 
 /// Finds the other ranks of the job, if the environment says that there are any (engine/distributed/place.h), runs `command`, and parts

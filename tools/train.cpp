@@ -26,9 +26,10 @@ Panel panel_of(const std::string& genes, const Dataset& data) {
 
 // What all ranks must have alike before they begin, a line each.
 std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
-  return fmt::format("device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}\ngenes: {}\n{}",
-                     device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce,
-                     f.genes, to_json(config).dump(0));
+  return fmt::format(
+      "device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}, overlap: {}, check: {}\ngenes: {}\n{}",
+      device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.overlap,
+      f.ranks.check_collectives, f.genes, to_json(config).dump(0));
 }
 
 // The sections as read, a line each: before ranks exchange features.
@@ -54,6 +55,12 @@ bool continues(Team& team, TrainFlags& f) {
   if (left == "finished") terminal::info("{}: the run is finished", f.save_dir);
   if (finished && terminal::settings().json) print_json(JsonOut::parse(read_text(f.save_dir + "/summary.json")));
   return left == "finished";
+}
+
+// The other ranks of this host have come to their end and leave their cores to this one. Where it was bound to a part of them, it stays
+// there.
+void use_cores_of_all(const Team& team) {
+  set_thread_count(std::max(thread_count(), std::min(thread_count() * team.place().local_size, available_cores())));
 }
 
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {

@@ -49,9 +49,10 @@ void declare_train(Options& o, TrainFlags& f) {
   declare_ranks(o, f.ranks);
   o.flag("reduce", &f.reduce,
          "order in which gradients of several ranks are added: ordered gives the bits of one rank at any number of them; fast is the order "
-         "of "
-         "NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
+         "of NCCL or Gloo; auto: ordered on the CPU, fast on GPUs")
       .choices({"auto", "ordered", "fast"});
+  o.flag("overlap", &f.overlap,
+         "with fast on GPUs: exchange the gradients of some layers while those of others are computed; the same bits");
 }
 
 ModelConfig config_of(const TrainFlags& f) {

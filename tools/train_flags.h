@@ -16,6 +16,7 @@ struct TrainFlags {
   RankFlags ranks;
   std::string genes = "50", preset = "default", save_dir, reduce = "auto";
   std::string protocol = "split";
+  bool overlap = true;
   bool resume = false, overwrite = false, maps = true, dry_run = false, clip = true;
   int64_t save_every = 50, eval_every = 0;
   std::optional<double> epochs, lr, dropout;

@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
+#include "engine/cores.h"
 #include "engine/file.h"
 #include "engine/text.h"
+#include "engine/threads.h"
 #include "engine/version.h"
 #include "model/fit.h"
 #include "tools/memory.h"
@@ -122,6 +124,21 @@ void finish(Fit& fit, RunFolder& run, const TrainFlags& f, const Slides& slides,
   text = report_text(report);
 }
 
+/// The other ranks of this host have come to their end and leave their cores to this one for a while. Where it was bound to a part of them,
+/// it stays there.
+class AllCores {
+ public:
+  explicit AllCores(const Team& team) : before_(thread_count()) {
+    set_thread_count(std::max(before_, std::min(before_ * team.place().local_size, available_cores())));
+  }
+  AllCores(const AllCores&) = delete;
+  AllCores& operator=(const AllCores&) = delete;
+  ~AllCores() { set_thread_count(before_); }
+
+ private:
+  int before_;
+};
+
 void warn_of_idle(const ModelConfig& c, int ranks) {
   if (c.training.batch < ranks)
     terminal::warn("{} of {} ranks have nothing to train on: a step has {} {}, expected one for each rank or more; raise --batch-size",
@@ -135,8 +152,9 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
   const auto& [data, panel, encoder, device, resumes] = job;
   Communicator& ranks = team.communicator(device.context);
   const bool ordered = f.reduce == "ordered" || (f.reduce == "auto" && device.context.device == Device::cpu);
+  const Reduce reduce = ordered ? Reduce::ordered : f.overlap ? Reduce::overlapped : Reduce::fast;
   const Slides slides = slides_of(data, panel, f.data.missing());
-  Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, ordered);
+  Fit fit(config, panel.genes, slides.train, slides.val, device.context, ranks, reduce);
   team.same("data", fit.data_hash());
   show_plan(data, slides, panel, fit, encoder, device.text);
   warn_of_idle(config, team.size());
@@ -158,7 +176,10 @@ Exit train_run(Team& team, const TrainFlags& f, bool resume, const ModelConfig& 
             "\n");
   try {
     train_loop(fit, run ? &*run : nullptr, f, slides.test, ranks);
-    if (run) finish(fit, *run, f, slides, encoder, start, launch, summary, report);
+    if (run) {
+      const AllCores all(team);
+      finish(fit, *run, f, slides, encoder, start, launch, summary, report);
+    }
   } catch (const Stopped&) {
     if (run)
       terminal::info("stopped by a signal; checkpoint in {}; continue with --resume --save-dir {}", run->path(),

@@ -71,13 +71,13 @@ Ring Tracer::ring(int64_t x, int64_t y) {
 double area(const Ring& r) {
   double sum = 0;
   for (size_t i = 0; i < r.size(); i++) {
-    const Point a = r[i], b = r[(i + 1) % r.size()];
+    const Vertex a = r[i], b = r[(i + 1) % r.size()];
     sum += a.x * b.y - b.x * a.y;
   }
   return sum / 2;
 }
 
-double distance_to_line(Point p, Point a, Point b) {
+double distance_to_line(Vertex p, Vertex a, Vertex b) {
   const double dx = b.x - a.x, dy = b.y - a.y, length = std::hypot(dx, dy);
   return length == 0 ? std::hypot(p.x - a.x, p.y - a.y) : std::abs((p.x - a.x) * dy - (p.y - a.y) * dx) / length;
 }
@@ -123,7 +123,7 @@ std::vector<Polygon> Tracer::run(double tolerance) {
       const Ring whole = ring(x, y);
       const bool outer = area(whole) > 0;
       Ring r = simplified(whole, tolerance);
-      for (Point& p : r) p.x *= m_.scale, p.y *= m_.scale;
+      for (Vertex& p : r) p.x *= m_.scale, p.y *= m_.scale;
       Polygon& polygon = polygons[size_t(piece_[size_t(at)])];
       if (outer) polygon.outer = std::move(r);
       else polygon.holes.push_back(std::move(r));
@@ -140,7 +140,7 @@ template <class F> void each_side(const Polygon& p, F&& f) {
 }
 
 // Where the side's line meets height y: the same number whichever way the side runs, so that neighbours that share it share no point.
-double crossing(Point a, Point b, double y) {
+double crossing(Vertex a, Vertex b, double y) {
   if (a.y > b.y) std::swap(a, b);
   return a.x + (y - a.y) / (b.y - a.y) * (b.x - a.x);
 }
@@ -155,9 +155,9 @@ std::pair<int64_t, int64_t> rows_between(double a, double b, int64_t height) {
 
 std::vector<Polygon> contours(const TissueMask& mask, double tolerance) { return Tracer(mask).run(tolerance); }
 
-bool contains(const Polygon& polygon, Point p) {
+bool contains(const Polygon& polygon, Vertex p) {
   bool inside = false;
-  each_side(polygon, [&](Point a, Point b) {
+  each_side(polygon, [&](Vertex a, Vertex b) {
     if (std::min(a.y, b.y) <= p.y && p.y < std::max(a.y, b.y) && crossing(a, b, p.y) <= p.x) inside = !inside;
   });
   return inside;
@@ -169,7 +169,7 @@ TissueMask mask_of(const std::vector<Polygon>& polygons, int64_t width, int64_t 
   std::vector<uint8_t> box;
   for (size_t i = 0; i < polygons.size(); i++) {
     double low_x = 1e300, high_x = -1e300, low_y = 1e300, high_y = -1e300;
-    each_side(polygons[i], [&](Point p, Point) {
+    each_side(polygons[i], [&](Vertex p, Vertex) {
       low_x = std::min(low_x, p.x), high_x = std::max(high_x, p.x);
       low_y = std::min(low_y, p.y), high_y = std::max(high_y, p.y);
     });
@@ -177,7 +177,7 @@ TissueMask mask_of(const std::vector<Polygon>& polygons, int64_t width, int64_t 
     const auto [x0, x1] = rows_between(low_x / scale, high_x / scale, width);  // columns; the rule is the same
     if (y0 >= y1 || x0 >= x1) continue;
     work += double(y1 - y0) * double(x1 - x0);
-    each_side(polygons[i], [&](Point a, Point b) {
+    each_side(polygons[i], [&](Vertex a, Vertex b) {
       const auto [first, last] = rows_between(a.y / scale, b.y / scale, height);
       work += 1 + double(last - first);
     });
@@ -186,7 +186,7 @@ TissueMask mask_of(const std::vector<Polygon>& polygons, int64_t width, int64_t 
     // Each side flips what lies to its right in its rows; then the sum from the left is inside or outside.
     const int64_t w = x1 - x0 + 1;
     box.assign(size_t(w * (y1 - y0)), 0);
-    each_side(polygons[i], [&, y0 = y0, y1 = y1, x0 = x0, x1 = x1](Point a, Point b) {
+    each_side(polygons[i], [&, y0 = y0, y1 = y1, x0 = x0, x1 = x1](Vertex a, Vertex b) {
       const auto [first, last] = rows_between(a.y / scale, b.y / scale, height);
       for (int64_t y = std::max(first, y0); y < std::min(last, y1); y++) {
         const double x = std::ceil(crossing(a, b, (double(y) + 0.5) * scale) / scale - 0.5);

@@ -8,13 +8,13 @@
 
 namespace stflow {
 
-struct Point {
+struct Vertex {
   double x, y;
-  bool operator==(const Point&) const = default;
+  bool operator==(const Vertex&) const = default;
 };
 
 /// A closed line; the last point is joined to the first, which is not repeated.
-using Ring = std::vector<Point>;
+using Ring = std::vector<Vertex>;
 
 struct Polygon {
   Ring outer;
@@ -28,7 +28,7 @@ std::vector<Polygon> contours(const TissueMask& mask, double tolerance = 0.75);
 
 /// Even-odd rule over outer line and holes. A point on a left or upper side is inside, on a right or lower side outside, so that a point
 /// on the side of two neighbours belongs to one of them.
-bool contains(const Polygon& polygon, Point p);
+bool contains(const Polygon& polygon, Vertex p);
 
 /// Pixel centres that any of the polygons contains. Throws Exit::data "<name>: ..." for polygons that would take minutes: more than
 /// 2 * 10^9 rows crossed by lines and pixels covered by bounding boxes.

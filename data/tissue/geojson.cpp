@@ -48,7 +48,7 @@ class Reader {
       const Json& all = member(j, "coordinates", where);
       need_array(all, where + "coordinates", "polygons");
       for (size_t i = 0; i < all.size(); i++) take_polygon(all[i], fmt::format("{}coordinates[{}]", where, i));
-    } else if (type != "Point" && type != "MultiPoint" && type != "LineString" && type != "MultiLineString") {
+    } else if (type != "Vertex" && type != "MultiPoint" && type != "LineString" && type != "MultiLineString") {
       fail(Exit::data, "{}: {}type {}, expected a FeatureCollection, Feature, Polygon or MultiPolygon", name_, where,
            type.empty() ? "missing" : shown(type));
     }
@@ -87,7 +87,7 @@ class Reader {
       if (!p.is_array() || p.size() < 2 || !p[0].is_number() || !p[1].is_number())
         fail(Exit::data, "{}: {}[{}]: {}, expected a point [x, y]", name_, where, i,
              p.is_array() ? "an array of another kind" : p.type_name());
-      const Point at{p[0].get<double>(), p[1].get<double>()};
+      const Vertex at{p[0].get<double>(), p[1].get<double>()};
       if (!(std::abs(at.x) <= kFarthest && std::abs(at.y) <= kFarthest))
         fail(Exit::data, "{}: {}[{}]: point {}, {}, expected pixels below 10^9", name_, where, i, at.x, at.y);
       if (r.empty() || !(at == r.back())) r.push_back(at);

@@ -59,6 +59,21 @@ bool cuda_done(void* stream) {
   cuda_check(e, "device");
   return true;
 }
+
+CudaStream::CudaStream() {
+  cudaStream_t s = nullptr;
+  cuda_check(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "stream");
+  stream_ = s;
+}
+CudaStream::~CudaStream() { (void)cudaStreamDestroy(static_cast<cudaStream_t>(stream_)); }
+
+void cuda_follow(void* later, void* earlier) {
+  cudaEvent_t e = nullptr;
+  cuda_check(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "event");
+  cuda_check(cudaEventRecord(e, static_cast<cudaStream_t>(earlier)), "event");
+  cuda_check(cudaStreamWaitEvent(static_cast<cudaStream_t>(later), e, 0), "event");
+  cuda_check(cudaEventDestroy(e), "event");  // at once for the host; the wait keeps it
+}
 #else
 std::vector<CudaDevice> cuda_devices(std::string& why_none) {
   why_none = "this build has no CUDA; `make CUDA=1` builds it in";
@@ -68,6 +83,9 @@ void cuda_use(int) {}
 std::vector<std::pair<std::string, std::string>> cuda_versions() { return {}; }
 void cuda_wait() {}
 bool cuda_done(void*) { return true; }
+CudaStream::CudaStream() = default;
+CudaStream::~CudaStream() = default;
+void cuda_follow(void*, void*) {}
 #endif
 
 }  // namespace stflow

@@ -24,4 +24,19 @@ void cuda_wait();
 /// Whether all work of a stream is done, without waiting. Throws Exit::device for what went wrong in it.
 bool cuda_done(void* stream);
 
+/// A stream beside the default one, of the current device. The emulator has one stream, in which everything is done at once.
+class CudaStream {
+ public:
+  CudaStream();
+  ~CudaStream();
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
+  [[nodiscard]] void* get() const { return stream_; }
+
+ private:
+  void* stream_ = nullptr;
+};
+/// What is put into `later` from now on waits for what is in `earlier`.
+void cuda_follow(void* later, void* earlier);
+
 }  // namespace stflow

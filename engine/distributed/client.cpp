@@ -20,16 +20,22 @@ std::string host_name() {
 
 }  // namespace
 
-StoreClient::StoreClient(const Place& place, Clock::time_point deadline, std::function<void(const Fault&)> last_words)
-    : place_(place), last_words_(std::move(last_words)) {
+StoreClient::StoreClient(const Place& place, Clock::time_point deadline, std::function<void(const Fault&)> last_words,
+                         std::function<bool()> stop)
+    : place_(place), last_words_(std::move(last_words)), stop_(std::move(stop)) {
   const auto start = Clock::now();
   for (std::string why; !say_hello(deadline, why);) {
+    check_stop();
     if (Clock::now() >= deadline)
       fail(Exit::peer, "rank {}: {}:{}: {} for {:.0f} s, expected rank 0 there", place.rank, place.master, place.port, why,
            std::chrono::duration<double>(Clock::now() - start).count());
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   thread_ = std::thread([this] { watch(); });
+}
+
+void StoreClient::check_stop() const {
+  if (stop_ && stop_()) fail(Exit::preempted, "rank {}: stopped by a signal before the ranks had begun", place_.rank);
 }
 
 bool StoreClient::say_hello(Clock::time_point deadline, std::string& why) {
@@ -41,7 +47,7 @@ bool StoreClient::say_hello(Clock::time_point deadline, std::string& why) {
                                  host_name()})))
     return false;
   const auto patience = std::min(deadline, after(5));
-  while (Clock::now() < patience) {
+  while (Clock::now() < patience && !(stop_ && stop_())) {
     pollfd p{socket_.fd(), POLLIN, 0};
     if (::poll(&p, 1, 100) < 0 && errno != EINTR) return false;
     if (!p.revents) continue;
@@ -95,9 +101,13 @@ std::optional<std::string> StoreClient::get(const std::string& key, Clock::time_
   guard.unlock();
   send({Message::get, number, key, ""});
   guard.lock();
-  changed_.wait_until(guard, deadline, [&] { return failed() || answers_[number]; });
+  const auto come = [&] { return failed() || answers_[number]; };
+  bool stopped = false;
+  while (!stopped && !changed_.wait_until(guard, std::min(deadline, after(0.1)), come) && Clock::now() < deadline)
+    stopped = stop_ && stop_();
   std::optional<std::string> answer = answers_[number];
   answers_.erase(number);
+  if (!answer && stopped) check_stop();
   if (!answer && failed()) throw Error(fault_.code, fmt::format("rank {}: {}", place_.rank, fault_.text));
   return answer;
 }

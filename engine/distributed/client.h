@@ -25,17 +25,21 @@ struct Fault {
 class StoreClient {
  public:
   /// Connects to place.master and says hello, trying until `deadline`. Throws Exit::peer when nobody answers or this rank is refused.
+  /// `stop`: a signal has come, which ends this and every wait for a key with Exit::preempted; null: never.
   /// `last_words` is called from the watch when the process still runs `grace` seconds after a fault: it has to end it.
-  StoreClient(const Place& place, Clock::time_point deadline, std::function<void(const Fault&)> last_words);
+  StoreClient(const Place& place, Clock::time_point deadline, std::function<void(const Fault&)> last_words,
+              std::function<bool()> stop = {});
   ~StoreClient();
   StoreClient(const StoreClient&) = delete;
   StoreClient& operator=(const StoreClient&) = delete;
 
   void set(const std::string& key, const std::string& value) { send({Message::set, 0, key, value}); }
-  /// Waits for the key; nothing once `deadline` has passed. Throws the fault that ends the wait.
+  /// Waits for the key; nothing once `deadline` has passed. Throws the fault that ends the wait, or Exit::preempted after a signal.
   std::optional<std::string> get(const std::string& key, Clock::time_point deadline);
   /// This rank has come to collective `number`: tells the store and does not wait.
   void mark(uint64_t number, const std::string& what) { send({Message::mark, number, "", what}); }
+  /// The key that the store sets once all have come to collective `number` and to the same.
+  static std::string agreed(uint64_t number) { return fmt::format("agreed {}", number); }
   /// Asks who did not come to collective `number`: nothing if all did. Rank 0 itself when it does not answer within `seconds`.
   std::optional<Fault> who_is_late(uint64_t number, double seconds);
   /// What there is, or comes within `seconds`.
@@ -56,6 +60,7 @@ class StoreClient {
   double grace = 3;
 
  private:
+  void check_stop() const;
   bool say_hello(Clock::time_point deadline, std::string& why);
   void send(const Message& m);
   void leave(const Message& m);
@@ -66,6 +71,7 @@ class StoreClient {
 
   const Place place_;
   const std::function<void(const Fault&)> last_words_;
+  const std::function<bool()> stop_;
   Socket socket_;
   std::string lead_;
   Inbox in_;

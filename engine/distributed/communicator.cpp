@@ -12,6 +12,7 @@ void Communicator::begin(const char* op, const Tensor& t, int root, const char* 
   if (root >= 0) what_ += fmt::format(", from rank {}", root);
   if (store_->failed()) explain("");
   store_->mark(number_, what_);
+  if (checks_ && !store_->get(StoreClient::agreed(number_), after(timeout_))) explain("not all ranks came to it");
   compare();
 }
 
@@ -21,15 +22,39 @@ void Communicator::all_gather(const Tensor& mine, const Tensor& all, const char*
   gather(mine, all);
 }
 
-void Communicator::all_reduce_sum(const Tensor& t, const char* site) {
+void Communicator::all_reduce_sum(const Tensor& t, const char* site, bool beside) {
+  beside_ = beside;
   begin("all_reduce", t, -1, site);
   reduce(t);
+  beside_ = false;
 }
 
 void Communicator::broadcast(const Tensor& t, int root, const char* site) {
   check(root >= 0 && root < size_, "broadcast for {}: from rank {} of {}", site, root, size_);
   begin("broadcast", t, root, site);
   spread(t, root);
+}
+
+std::string Communicator::first_text(const std::string& text) {
+  if (size_ == 1) return text;
+  const std::string key = fmt::format("text {} of ", texts_++), read = "read " + key;
+  const auto wait = [&](const std::string& k, int r) {
+    const auto got = store_->get(k + std::to_string(r), after(timeout_));
+    if (!got) fail(Exit::peer, "rank {}: rank {} not there after {:g} s", rank_, r, timeout_);
+    return *got;
+  };
+  store_->set(key + std::to_string(rank_), text);
+  std::string first;
+  for (int r = 0; r < size_; r++) {
+    const std::string theirs = wait(key, r);
+    if (first.empty()) first = theirs;
+  }
+  // Nobody ends while another has not read. Who sees one end that has read all knows that this rank's turn is over too.
+  store_->set(read + std::to_string(rank_), "");
+  try {
+    for (int r = 0; r < size_; r++) (void)wait(read, r);
+  } catch (const Error&) {}
+  return first;
 }
 
 std::string Communicator::here() const { return fmt::format("rank {} in collective {}: {}", rank_, number_, what_); }

@@ -23,8 +23,11 @@ class Communicator {
 
   /// all (size() x mine.size()) becomes every rank's `mine`, in the order of ranks. `site` is what messages call it: "gradients".
   void all_gather(const Tensor& mine, const Tensor& all, const char* site);
-  /// t becomes the sum over the ranks, in the back end's own order: the same bits from run to run at one number of ranks.
-  void all_reduce_sum(const Tensor& t, const char* site);
+  /// t becomes the sum over the ranks, in the back end's own order: the same bits from run to run at one number of ranks. `beside`: after
+  /// what is in the stream by now, and while more is put there; the sum is there after join().
+  void all_reduce_sum(const Tensor& t, const char* site, bool beside = false);
+  /// What is put into the stream from now on waits for the collectives beside it.
+  virtual void join() {}
   /// t becomes rank `root`'s.
   void broadcast(const Tensor& t, int root, const char* site);
   /// Before the host waits for the device: waits for the collectives as long as no rank is lost. Throws as they do.
@@ -35,6 +38,11 @@ class Communicator {
   /// A rank that wants to stop says so; its next collective tells all, so that stop_agreed() turns true on every rank at once.
   void ask_to_stop() { asked_ = true; }
   [[nodiscard]] bool stop_agreed() const { return size_ == 1 ? asked_ : agreed_; }
+  /// The text of the lowest rank that has one, on every rank. All ranks call it, and all get it though some then end.
+  std::string first_text(const std::string& text);
+  /// From now on the host waits before each collective until all ranks have come to it, and to the same. Without, and that is quicker,
+  /// ranks that differ are noticed, but NCCL may have begun by then.
+  void check_before(bool on) { checks_ = on; }
   /// For messages: the optimiser step that the next collectives belong to.
   void set_step(int64_t step) { step_ = step; }
 
@@ -59,8 +67,11 @@ class Communicator {
   Clock::time_point began_;  // when this rank came to it
   int64_t step_ = 0;
   bool asked_ = false, agreed_ = false;
+  bool beside_ = false;  // the collective that is being done
 
  private:
+  bool checks_ = false;
+  int texts_ = 0;
   void begin(const char* op, const Tensor& t, int root, const char* site);
 };
 

@@ -46,6 +46,8 @@ class Nccl final : public Communicator {
     comm_ = nullptr;
   }
 
+  void join() override { cuda_follow(stream_, side_.get()); }
+
   void wait() override {
     const auto start = Clock::now();
     while (!cuda_done(stream_)) {
@@ -86,19 +88,23 @@ class Nccl final : public Communicator {
     }
   }
 
+  [[nodiscard]] void* stream() const { return beside_ ? side_.get() : stream_; }
+
   void compare() override {
-    // The wish to stop is summed beside the data; the store compares what ranks have come to.
+    if (beside_) cuda_follow(side_.get(), stream_);
+    // The wish to stop is summed before the data, once until it is read; the store compares what ranks have come to.
+    if (looked_) return;
     const float wish = asked_ ? 1 : 0;
-    copy(Device::cuda, stop_.tensor().data, Device::cpu, &wish, sizeof wish, stream_);
+    copy(Device::cuda, stop_.tensor().data, Device::cpu, &wish, sizeof wish, stream());
     void* at = stop_.tensor().data;
-    call(api_.all_reduce(at, at, 1, kNcclFloat, kNcclSum, comm_, stream_));
+    call(api_.all_reduce(at, at, 1, kNcclFloat, kNcclSum, comm_, stream()));
     looked_ = true;
   }
   void gather(const Tensor& mine, const Tensor& all) override {
     call(api_.all_gather(mine.data, all.data, size_t(mine.size()), nccl_type(mine.type), comm_, stream_));
   }
   void reduce(const Tensor& t) override {
-    call(api_.all_reduce(t.data, t.data, size_t(t.size()), nccl_type(t.type), kNcclSum, comm_, stream_));
+    call(api_.all_reduce(t.data, t.data, size_t(t.size()), nccl_type(t.type), kNcclSum, comm_, stream()));
   }
   void spread(const Tensor& t, int root) override {
     call(api_.broadcast(t.data, t.data, size_t(t.size()), nccl_type(t.type), root, comm_, stream_));
@@ -106,6 +112,7 @@ class Nccl final : public Communicator {
 
   const NcclApi& api_;
   void* const stream_;
+  const CudaStream side_;  // of the collectives beside it
   NcclComm* comm_ = nullptr;
   Array stop_;           // how many ranks wish to stop
   bool looked_ = false;  // stop_ holds a sum that the host has not read

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "engine/distributed/client.h"
 #include "engine/error.h"
 #include "engine/text.h"
 
@@ -126,14 +127,7 @@ void StoreServer::handle(Peer& p, const Message& m) {
   if (p.rank < 0) return greet(p, m);
   Member& who = members_[size_t(p.rank)];
   switch (m.kind) {
-    case Message::set: {
-      values_[m.key] = m.value;
-      std::erase_if(questions_, [&](const Question& q) {
-        if (q.key == m.key) send(*q.from, {Message::answer, q.number, "", m.value});
-        return q.key == m.key;
-      });
-      return;
-    }
+    case Message::set: return set_value(m.key, m.value);
     case Message::get:
       if (const auto found = values_.find(m.key); found != values_.end()) send(p, {Message::answer, m.number, "", found->second});
       else questions_.push_back({&p, m.number, m.key});
@@ -148,6 +142,14 @@ void StoreServer::handle(Peer& p, const Message& m) {
       return fault(Exit(m.number) == Exit::preempted ? int(Exit::preempted) : int(Exit::peer), who.name + " failed: " + m.value, p.rank);
     default: fail(Exit::peer, "store: a message of kind {}", int(m.kind));
   }
+}
+
+void StoreServer::set_value(const std::string& key, const std::string& value) {
+  values_[key] = value;
+  std::erase_if(questions_, [&](const Question& q) {
+    if (q.key == key) send(*q.from, {Message::answer, q.number, "", value});
+    return q.key == key;
+  });
 }
 
 void StoreServer::greet(Peer& p, const Message& m) {
@@ -184,7 +186,11 @@ void StoreServer::mark(int rank, uint64_t number, const std::string& what) {
   if (c.what != what)
     return fault(int(Exit::peer), fmt::format("collective {}: {} came to {}, {} to {}, expected the same on every rank", number,
                                               members_[size_t(c.first)].name, c.what, who.name, what));
-  if (++c.marks == place_.size) collectives_.erase(at);
+  if (++c.marks == place_.size) {
+    collectives_.erase(at);
+    values_.erase(StoreClient::agreed(number - 1));  // all have seen it, or do not ask
+    set_value(StoreClient::agreed(number), "");
+  }
   check_left();
 }
 

@@ -63,6 +63,7 @@ class StoreServer {
   void flush(Peer& p);
   void send(Peer& p, const Message& m) { p.out += encode(m); }
   void handle(Peer& p, const Message& m);
+  void set_value(const std::string& key, const std::string& value);
   void greet(Peer& p, const Message& m);
   void mark(int rank, uint64_t number, const std::string& what);
   void late(Peer& p, uint64_t number);

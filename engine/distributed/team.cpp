@@ -45,7 +45,7 @@ Team::Team(const Place& place, const TeamOptions& options) : place_(place), opti
   if (size() == 1) return;
   const auto deadline = after(options.init_timeout);
   if (lead()) server_ = std::make_unique<StoreServer>(place, deadline);
-  client_ = std::make_unique<StoreClient>(place, deadline, options.last_words);
+  client_ = std::make_unique<StoreClient>(place, deadline, options.last_words, options.stop);
   char host[256] = "";
   (void)gethostname(host, sizeof host - 1);
   names_.assign(size_t(size()), "");
@@ -146,6 +146,7 @@ Communicator& Team::communicator(const Context& context) {
     if (lead() && !server_->reached_as().empty()) address = server_->reached_as();
     communicator_ = connect_gloo(rank(), size(), *client_, address, options_.init_timeout, options_.collective_timeout);
   }
+  communicator_->check_before(options_.check_collectives);
   return *communicator_;
 }
 

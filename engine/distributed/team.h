@@ -16,6 +16,8 @@ struct TeamOptions {
   double init_timeout = 60;                      // seconds for all ranks to come, and for each agreement at the start
   double collective_timeout = 300;               // seconds that a collective waits for the last rank
   std::function<void(const Fault&)> last_words;  // see StoreClient
+  std::function<bool()> stop = {};               // see StoreClient
+  bool check_collectives = false;                // see Communicator::check_before()
 };
 
 /// Of one rank alone everything is at once true; nothing is opened.

@@ -52,6 +52,16 @@ TEST_CASE("slot sum: one tree, whether slots come together, one by one, or from 
       }
       CHECK(same(sum.total()));
     }
+    // In parts, the last slot being finished from its end.
+    for (size_t i = 0; i < slots.size(); i++) {
+      std::memcpy(sum.next().data, slots[i].data(), kSize * 4);
+      if (i + 1 < slots.size()) sum.add();
+    }
+    for (const auto& [begin, end] : {std::pair{60000, 70001}, {17, 60000}, {0, 17}}) {
+      const Tensor part = sum.part(begin, end);
+      CHECK(std::memcmp(part.data, want.data() + begin, size_t(end - begin) * 4) == 0);
+    }
+    CHECK(same(sum.whole()));
     for (size_t own : {1u, 2u, 4u, 8u}) {  // slots per rank
       auto copy = slots;
       std::vector<Tensor> ranks;

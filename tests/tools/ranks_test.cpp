@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "data/embedding_writer.h"
+#include "data/embeddings.h"
 #include "engine/cuda/memory.h"
 #include "engine/distributed/sockets.h"
 #include "tests/ranks.h"
@@ -193,6 +195,81 @@ TEST_CASE("bad input: ranks with another configuration, other data, another prog
   CHECK_MESSAGE(has(end.err, "rank 1 not there after 1 s, expected 2 ranks"), end.err);
 }
 
+TEST_CASE("bad input: ranks of another build of the program are named by all before anything is read") {
+  const test::TinyRun data;
+  // The same program with a byte behind its end.
+  const test::Ran r = test::run_shell("cp \"$STFLOW\" " + data.path("other") + " && echo >> " + data.path("other") +
+                                      " && export WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(test::free_port()) +
+                                      "; for r in 0 1 2; do program=\"$STFLOW\"; [ $r != 1 ] || program=" + data.path("other") +
+                                      "; RANK=$r \"$program\" train --data " + data.path("none.csv") + " > /dev/null 2> " +
+                                      data.path("err") + "$r & pids=\"$pids $!\"; done; for p in $pids; do wait $p; echo $?; done");
+  CHECK(r.out == "76\n76\n76\n");
+  for (const char* rank : {"0", "1", "2"}) {
+    const std::string line = test::read_file(data.path("err") + rank);
+    CAPTURE(line);
+    CHECK(lines(line) == 1);
+    CHECK(has(line, "rank 1 (host "));
+    CHECK(has(line, ": program: binary "));
+    CHECK(has(line, " as on ranks 0 and 2"));
+  }
+}
+
+TEST_CASE("ranks: a stop signal while they wait for each other ends them at once, and who waits with them hears whom it hit") {
+  const test::TinyRun data;
+  const Words words = run_of(data, "run", {"--init-timeout", "60"});
+  const auto at = Clock::now();
+  {
+    // Two of three have come; the one that is told says so to the other.
+    test::Ranks two(
+        3, [&](int) { return words; }, {}, 2);
+    ::usleep(700000);
+    const std::string name = name_of(two, 1);
+    two.signal(1, SIGTERM);
+    const test::Ran other = two.ended(0, 20), told = two.ended(1, 20);
+    CHECK(told.code == 75);
+    CHECK_MESSAGE(has(told.err, "rank 1: stopped by a signal"), told.err);
+    CHECK(other.code == 75);
+    CHECK_MESSAGE(has(other.err, name + " failed: rank 1: stopped by a signal"), other.err);
+  }
+  {
+    // Rank 0 is not there, so nobody can be told.
+    test::Ranks two(3, [&](int r) { return r == 0 ? Words{"--version"} : words; });
+    ::usleep(700000);
+    for (int r : {1, 2}) two.signal(r, SIGUSR1);
+    for (int r : {1, 2}) CHECK(two.ended(r, 20).code == 75);
+  }
+  CHECK(std::chrono::duration<double>(Clock::now() - at).count() < 20);
+  CHECK(!fs::exists(data.path("run")));
+}
+
+TEST_CASE("ranks: numbers that are not finite end all ranks alike, with one line that says where they began") {
+  const test::TinyRun data;
+  REQUIRE(test::run_stflow(
+              {"embed", data.path("manifest.csv"), "--encoder", data.path("encoder.safetensors"), "-o", data.path("out"), "--quiet"})
+              .code == 0);
+  // Section B's features are finite, their products are not.
+  const std::string file = data.path("out/B.h5");
+  Embeddings e = load_embeddings(file);
+  EmbeddingHeader h;
+  h.sample = "B", h.names = e.barcodes, h.xy = e.coords, h.dim = e.dim, h.origin = e.origin;
+  EmbeddingWriter writer(file, EmbeddingLayout::hest, h);
+  for (float& x : e.values) x *= 1e20f;
+  for (int64_t i = 0; i < int64_t(e.barcodes.size()); i++) writer.put(i, e.values.data() + i * e.dim);
+  writer.commit();
+  const std::vector<test::Ran> ended =
+      test::run_ranks(3, run_of(data, "run", {"--embeddings", data.path("out"), "--standardize", "none", "--preset", "reference"}));
+  for (int r = 0; r < 3; r++) {
+    const std::string& line = ended[size_t(r)].err;
+    CAPTURE(line);
+    CHECK(ended[size_t(r)].code == 65);
+    CHECK(lines(line) == 1);
+    const size_t words = line.find("train: step ");
+    REQUIRE(words != line.npos);
+    CHECK(line.substr(words) == ended[0].err.substr(ended[0].err.find("train: step ")));
+    CHECK(has(line, fmt::format("rank {}: train: step ", r)));
+  }
+}
+
 TEST_CASE("predict: ranks share the sections and give the files and the JSON of one") {
   const test::TinyRun data;
   REQUIRE(test::run_stflow(run_of(data, "run", {"--epochs", "1"})).code == 0);
@@ -309,6 +386,15 @@ TEST_CASE("slow: ranks: NCCL's code path gives one rank's bytes in order, its ow
   for (const char* run : {"fast", "again"})
     for (const test::Ran& r : test::run_ranks(2, on_gpu(data, run), with_stub())) CHECK_MESSAGE(r.code == 0, r.err);
   CHECK(test::results(data.path("fast")) == test::results(data.path("again")));
+  // Each part of the gradients exchanged while the others are computed, or all at the end; with four ranks one has no slot.
+  for (int size : {2, 4}) {
+    const std::string beside = "beside" + std::to_string(size), after = "after" + std::to_string(size);
+    for (const test::Ran& r : test::run_ranks(size, on_gpu(data, beside, {"--reduce", "fast", "--check-collectives"}), with_stub()))
+      CHECK_MESSAGE(r.code == 0, r.err);
+    for (const test::Ran& r : test::run_ranks(size, on_gpu(data, after, {"--reduce", "fast", "--no-overlap"}), with_stub()))
+      CHECK_MESSAGE(r.code == 0, r.err);
+    CHECK(test::results(data.path(beside)) == test::results(data.path(after)));
+  }
   const auto predicted = [&](const std::string& run) { return test::read_file(data.path(run) + "/predictions/C.csv"); };
   CHECK(predicted("fast").size() == predicted("one").size());
 }
@@ -323,8 +409,9 @@ TEST_CASE("slow: ranks: a hang, an error and a death under NCCL end every rank, 
     std::string line;
   };
   int number = 0;
-  for (const Case& c : std::vector<Case>{{"hang 1 9", "2", -1, "no end after the time of --collective-timeout"},
-                                         {"fail 1 9", "30", -1, " failed: rank 1 in collective "},
+  // The fourteenth of NCCL's is the second of the four parts of the second step.
+  for (const Case& c : std::vector<Case>{{"hang 1 14", "2", -1, "no end after the time of --collective-timeout"},
+                                         {"fail 1 14", "30", -1, " failed: rank 1 in collective "},
                                          {"", "30", 1, " died"}}) {
     const std::string run = "trouble" + std::to_string(number++);
     test::Ranks ranks(
@@ -343,6 +430,7 @@ TEST_CASE("slow: ranks: a hang, an error and a death under NCCL end every rank, 
     CAPTURE(other.err);
     CHECK(lead.code == 76);
     CHECK(has(lead.err, c.line));
+    if (c.killed < 0) CHECK(has(other.err, "for gradients 2 of 4, step 2"));
     if (c.killed < 0) CHECK(other.code == 76);
     else CHECK(has(lead.err, name));
     if (c.trouble.starts_with("fail")) CHECK(has(other.err, "NCCL: remote process exited or there was a network error"));

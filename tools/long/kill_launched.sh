@@ -3,18 +3,10 @@
 # A small training run under `stflow launch` with 2 to RANKS (4) processes, of which a random one is killed (or, one time in four,
 # stopped) at random moments, TRIALS (100) times. The launcher starts all of them again, each run has to end with 0 and with the bytes of
 # an undisturbed one, and no process may be left. Prints each failure and a last line; exits with 1 if there was one.
-set -uo pipefail
-cd "$(dirname "$0")/../.."
-trials="${1:-100}" ranks="${2:-4}"
-stflow="$PWD/stflow" work="$(mktemp -d)" failed=0 hits=0 runs=0
-trap 'rm -rf "$work"' EXIT
-flags=(--genes 20 --epochs "${EPOCHS:-30}" --members 1 --batch-size 5 --samples 2 --quiet --no-maps --save-every 1
-       --collective-timeout 3 --cache-dir "$work/cache")
-complain() { echo "run $runs: $1"; sed 's/^/  | /' "$work/err"; failed=$((failed + 1)); }
-bytes() { cat "$1/model.safetensors" "$1/metrics.jsonl" "$1"/predictions/*.csv | sha256sum; }
+trials="${1:-100}" ranks="${2:-4}" hits=0 runs=0 epochs=30 flags=(--save-every 1 --collective-timeout 3)
+# shellcheck source=tools/long/small_run.sh
+source "$(dirname "$0")/small_run.sh"
 
-"$stflow" train "${flags[@]}" --save-dir "$work/whole" 2>"$work/err" >/dev/null || { complain "the undisturbed run failed"; exit 1; }
-want="$(bytes "$work/whole")"
 while [ $hits -lt "$trials" ]; do
   runs=$((runs + 1)) run="$work/run$runs"
   "$stflow" launch --nproc-per-node $((2 + RANDOM % (ranks - 1))) --max-restarts 1000 --grace 5 -- train "${flags[@]}" --save-dir "$run" \
@@ -31,10 +23,10 @@ while [ $hits -lt "$trials" ]; do
   done
   wait $launcher
   code=$?
-  [ $code -eq 0 ] || complain "ended with $code, expected 0"
-  [ "$(bytes "$run")" = "$want" ] || complain "has other bytes than an undisturbed run"
+  [ $code -eq 0 ] || complain "run $runs: ended with $code, expected 0"
+  [ "$(bytes "$run")" = "$want" ] || complain "run $runs: has other bytes than an undisturbed run"
   for pid in "${seen[@]}"; do
-    if kill -0 "$pid" 2>/dev/null && grep -q stflow "/proc/$pid/cmdline" 2>/dev/null; then complain "process $pid is left"; fi
+    if kill -0 "$pid" 2>/dev/null && grep -q stflow "/proc/$pid/cmdline" 2>/dev/null; then complain "run $runs: process $pid is left"; fi
   done
   rm -rf "$run"
 done

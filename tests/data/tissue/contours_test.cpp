@@ -95,7 +95,7 @@ TEST_CASE("contours: points on left and upper sides are inside, on right and low
   const TissueMask ma = mask_of({a}, 20, 20, 0.5, "t"), mb = mask_of({b}, 20, 20, 0.5, "t");
   for (int64_t y = 0; y < 20; y++)
     for (int64_t x = 0; x < 20; x++) {
-      const Point p{(double(x) + 0.5) / 2, (double(y) + 0.5) / 2};
+      const Vertex p{(double(x) + 0.5) / 2, (double(y) + 0.5) / 2};
       const auto at = size_t(y * 20 + x);
       CHECK((ma.on[at] != 0) == contains(a, p));
       CHECK((mb.on[at] != 0) == contains(b, p));

@@ -5,9 +5,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 
+#include "engine/cuda/memory.h"
+#include "engine/storage.h"
 #include "tests/ranks.h"
 
 using namespace stflow;
@@ -28,7 +32,8 @@ Place place_of(int rank, int size, int port) {
 
 // Runs `body` on `size` ranks; what each ended with.
 std::vector<Outcome> as_team(int size, const std::function<void(Team&)>& body, double init_timeout = 20, double collective_timeout = 20,
-                             const std::function<void(Place&)>& change = {}, int present = -1, int port = test::free_port()) {
+                             const std::function<void(Place&)>& change = {}, int present = -1, int port = test::free_port(),
+                             bool check = false) {
   std::vector<Outcome> outcomes(size_t(present < 0 ? size : present));
   std::vector<std::thread> threads;
   for (size_t r = 0; r < outcomes.size(); r++)
@@ -36,7 +41,7 @@ std::vector<Outcome> as_team(int size, const std::function<void(Team&)>& body, d
       try {
         Place place = place_of(int(r), size, port);
         if (change) change(place);
-        Team team(place, {init_timeout, collective_timeout, [](const Fault&) {}});
+        Team team(place, {init_timeout, collective_timeout, [](const Fault&) {}, {}, check});
         try {
           body(team);
         } catch (const Error& e) {
@@ -135,6 +140,48 @@ TEST_CASE("team: ranks that call different collectives fail with both sides' vie
       CHECK(has(o.line, c.other));
       CHECK(has(o.line, own_name(1)));
     }
+  }
+}
+
+TEST_CASE("team: --check-collectives: what differs is refused before NCCL begins it") {
+  if (!cuda_is_emulated()) return;
+  const std::string library = (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libnccl_stub.so").string();
+  REQUIRE(setenv("STFLOW_NCCL", library.c_str(), 1) == 0);
+  Context gpu;
+  gpu.device = Device::cuda;
+  const auto calls = [&](bool differ) {
+    return as_team(
+        3,
+        [&](Team& team) {
+          Communicator& c = team.communicator(gpu);
+          Array x({8}, DType::f32, Device::cuda);
+          const std::vector<float> ones(8, 1);
+          copy(Device::cuda, x.tensor().data, Device::cpu, ones.data(), 32);
+          Tensor t = x;
+          if (differ && team.rank() == 1) t.shape = {7};
+          std::string line;
+          try {
+            c.all_reduce_sum(t, "sizes", true);
+            c.join();
+            c.wait();
+          } catch (const Error& e) {
+            line = e.what();
+          }
+          const Array host = copy_of(x, Device::cuda, Device::cpu);
+          const float want = differ ? 1 : 3;
+          for (int i = 0; i < 8; i++)
+            if (host.tensor().as<float>()[i] != want) fail(Exit::mismatch, "element {} is {}", i, host.tensor().as<float>()[i]);
+          if (!line.empty()) fail(Exit::peer, "{}", line);
+        },
+        20, 20, {}, -1, test::free_port(), true);
+  };
+  for (const Outcome& o : calls(false)) CHECK_MESSAGE(o.code == 0, o.line);
+  for (const Outcome& o : calls(true)) {
+    CAPTURE(o.line);
+    CHECK(o.code == 76);
+    CHECK(has(o.line, "all_reduce of 8 f32 for sizes"));
+    CHECK(has(o.line, "all_reduce of 7 f32 for sizes"));
+    CHECK(has(o.line, own_name(1)));
   }
 }
 

@@ -57,12 +57,6 @@ bool continues(Team& team, TrainFlags& f) {
   return left == "finished";
 }
 
-// The other ranks of this host have come to their end and leave their cores to this one. Where it was bound to a part of them, it stays
-// there.
-void use_cores_of_all(const Team& team) {
-  set_thread_count(std::max(thread_count(), std::min(thread_count() * team.place().local_size, available_cores())));
-}
-
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   const ChosenDevice device = choose_device(f.device, team.place().local_rank);

@@ -48,7 +48,7 @@ class Reader {
       const Json& all = member(j, "coordinates", where);
       need_array(all, where + "coordinates", "polygons");
       for (size_t i = 0; i < all.size(); i++) take_polygon(all[i], fmt::format("{}coordinates[{}]", where, i));
-    } else if (type != "Vertex" && type != "MultiPoint" && type != "LineString" && type != "MultiLineString") {
+    } else if (type != "Point" && type != "MultiPoint" && type != "LineString" && type != "MultiLineString") {
       fail(Exit::data, "{}: {}type {}, expected a FeatureCollection, Feature, Polygon or MultiPolygon", name_, where,
            type.empty() ? "missing" : shown(type));
     }

@@ -24,7 +24,7 @@ std::string polygon(const std::string& ring) { return R"({"type":"Polygon","coor
 
 TEST_CASE("geojson: every container of polygons") {
   const std::string feature = R"({"type":"Feature","properties":{"name":"x"},"geometry":)" + kPolygon + "}";
-  const std::string point = R"({"type":"Feature","geometry":{"type":"Vertex","coordinates":[1,2]}})";
+  const std::string point = R"({"type":"Feature","geometry":{"type":"Point","coordinates":[1,2]}})";
   const std::string none = R"({"type":"Feature","geometry":null})";
   const Ring square{{0, 0}, {4, 0}, {4, 4}, {0, 4}};
   for (const std::string& text :

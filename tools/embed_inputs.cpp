@@ -116,7 +116,7 @@ bool is_whole_slide(const std::string& path) {
   if (is_hdf5(path) || !fs::is_regular_file(path)) return false;
   const FileView file(path);
   const std::string_view format = image_format(file.text());
-  if (format.empty()) return sniff(file.text().substr(0, 512)) == "a TIFF image" || knows_slide(path);
+  if (format.empty()) return sniff(file.text().substr(0, 512)) == "a TIFF image" || has_slide_name(path);
   if (format == "AnnData") return false;
   const ImageReader image(path);
   return std::max(image.width(), image.height()) > kMostTile;

@@ -21,15 +21,18 @@ SlideOptions SlideFlags::reading(double mpp) const {
   return o;
 }
 
-std::vector<std::string> slides_in(const std::string& folder) {
+bool has_slide_name(const std::string& path) {
   static const std::set<std::string> ends{".svs", ".tif", ".tiff",    ".btf", ".ndpi", ".mrxs", ".scn", ".bif",
                                           ".vms", ".vmu", ".svslide", ".jpg", ".jpeg", ".png",  ".bmp", ".ppm"};
+  std::string end = std::filesystem::path(path).extension().string();
+  std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  return ends.contains(end);
+}
+
+std::vector<std::string> slides_in(const std::string& folder) {
   std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::string end = entry.path().extension().string();
-    std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-    if (entry.is_regular_file() && ends.contains(end)) found.push_back(entry.path().string());
-  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.is_regular_file() && has_slide_name(entry.path().string())) found.push_back(entry.path().string());
   std::sort(found.begin(), found.end());
   return found;
 }

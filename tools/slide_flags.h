@@ -18,7 +18,9 @@ struct SlideFlags {
 /// Declares --mpp-csv and --bad-tiles.
 void declare_slide(Options& o, SlideFlags& f);
 
-/// The slides and large images in a folder, by the ends of their names, in order.
+/// Whether a name ends as those of slides and images do.
+bool has_slide_name(const std::string& path);
+/// The files of a folder with such names, in order.
 std::vector<std::string> slides_in(const std::string& folder);
 
 }  // namespace stflow

@@ -253,7 +253,8 @@ TEST_CASE("bad input: embed refuses in one line, before any work") {
             {"--encoder-preset", "uni_v9"},
             64,
             "--encoder: found 'uni_v9', expected a file or the name of an encoder"},
-           {{data.path("wide.png")}, {}, 65, data.path("wide.png") + ": 5000 x 2 pixels, expected a tile of at most 4096 on a side"},
+           {{data.path("wide.png")}, {}, 65, data.path("wide.png") + ": no microns per pixel"},
+           {{data.path("wide.png"), data.path("A.png")}, {}, 65, data.path("wide.png") + ": no microns per pixel"},
            {{data.path("A.tsv")}, {}, 65, data.path("A.tsv") + ": is of an unknown format, expected a JPEG or PNG image"},
            {{}, {}, 64, "found no INPUT, expected manifest or folder of sections"},
        }) {

@@ -100,16 +100,25 @@ TEST_CASE("slow: hostile slides and images through inspect, which decodes them a
   attack(folder, "JSON", folder.path("scaled.json"), {"inspect", folder.path("scaled.png"), "--quiet"});
 }
 
-TEST_CASE("slow: hostile tables and HDF5 files through inspect") {
+TEST_CASE("slow: hostile tables and HDF5 files through predict") {
+  const test::TinyRun data;
   const test::TempFolder folder;
+  REQUIRE(test::run_stflow(data.words("run", {"--epochs", "1", "--members", "1"})).code == 0);
+  const auto reads = [&](const std::string& path) {
+    return Words{"predict", path, "--model", data.path("run"), "--out", folder.path("p.csv"), "--dry-run", "--quiet"};
+  };
   for (const char* name : {"anndata012.h5ad", "anndata07.h5ad"}) {
     fs::copy_file(std::string("tests/fixtures/spatial/") + name, folder.path(name));
-    attack(folder, name, folder.path(name), {"inspect", folder.path(name), "--x-is", "counts", "--quiet"});
+    attack(folder, name, folder.path(name), reads(folder.path(name)));
   }
   test::tiny_section(folder, "S");
   const std::string counts = test::read_file(folder.path("S.tsv"));
   fs::remove(folder.path("S.tsv"));
-  attack(folder, "gzipped counts", folder.file("S.tsv.gz", test::gzip(counts)), {"inspect", folder.path(), "--quiet"});
+  attack(folder, "gzipped counts", folder.file("S.tsv.gz", test::gzip(counts)), [&] {
+    Words words = reads(folder.path());
+    words.insert(words.end(), {"--spot-pitch", "50"});
+    return words;
+  }());
   const test::TempFolder outs;
   fs::create_directories(outs.path("filtered_feature_bc_matrix")), fs::create_directories(outs.path("spatial"));
   outs.file("filtered_feature_bc_matrix/barcodes.tsv", "AAA-1\nCCC-1\nGGG-1\n");
@@ -122,7 +131,7 @@ TEST_CASE("slow: hostile tables and HDF5 files through inspect") {
       R"({"spot_diameter_fullres": 9.5, "tissue_hires_scalef": 1.0, "tissue_lowres_scalef": 0.5, "fiducial_diameter_fullres": 14.0})");
   write_png(outs.path("spatial/tissue_hires_image.png"), test::picture(40, 40));
   for (const char* name : {"filtered_feature_bc_matrix/matrix.mtx", "spatial/tissue_positions_list.csv", "spatial/scalefactors_json.json"})
-    attack(outs, name, outs.path(name), {"inspect", outs.path(), "--quiet"});
+    attack(outs, name, outs.path(name), reads(outs.path()));
 }
 
 TEST_CASE("slow: hostile outlines through predict") {

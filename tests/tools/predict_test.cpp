@@ -91,43 +91,61 @@ TEST_CASE("predict: a slide without spots gets a grid over its tissue; the CSV a
     for (size_t g = 2; g < values.size(); g++) CHECK(values[g] >= 0);
   }
 
-  Words words = s.predict_slide("slide.png", "p.h5ad", {"--pitch", "100", "--keep-samples", "--samples", "4"});
+  Words words = s.predict_slide("slide.png", "p.h5ad", {"--pitch", "100"});
   REQUIRE(test::run_stflow(words).code == 0);
   const std::string path = s.path("p.h5ad");
   H5adOptions columns;
   columns.obs = {"array_row", "array_col", "feature_distance", "out_of_distribution"}, columns.var = {"train_pcc"};
   const H5ad file = read_h5ad(path, columns);
   const FloatMatrix x = read_h5ad_matrix(path, "X"), low = read_h5ad_matrix(path, "layers/q05"),
-                    high = read_h5ad_matrix(path, "layers/q95");
+                    high = read_h5ad_matrix(path, "layers/q95"), sd = read_h5ad_matrix(path, "layers/std"),
+                    draws_sd = read_h5ad_matrix(path, "layers/draws_std");
   REQUIRE(file.barcodes.size() == rows.size());
   REQUIRE(x.columns == 6);
-  const FloatMatrix sd = read_h5ad_matrix(path, "layers/std"), draws_sd = read_h5ad_matrix(path, "layers/draws_std");
-  std::vector<FloatMatrix> draws;
-  for (int d = 0; d < 4; d++) draws.push_back(read_h5ad_matrix(path, "layers/sample_" + std::to_string(d)));
   for (size_t i = 0; i < file.barcodes.size(); i++) {
     const std::vector<double>& row = rows.at(file.barcodes[i]);
     CHECK(file.spatial[2 * i] == row[0]);
     CHECK(file.spatial[2 * i + 1] == row[1]);
-    for (size_t g = 0; g < 6; g++) {
-      const size_t at = i * 6 + g;
-      CHECK(double(x.values[at]) == row[g + 2]);
-      double mean = 0;
-      for (const FloatMatrix& d : draws) mean += double(d.values[at]) / 4;
-      if (draws[0].values[at] > 0 && draws[1].values[at] > 0 && draws[2].values[at] > 0 && draws[3].values[at] > 0)
-        CHECK(mean == doctest::Approx(double(x.values[at])).epsilon(1e-4));
+    for (size_t at = 6 * i; at < 6 * i + 6; at++) {
+      CHECK(x.values[at] == float(row[at % 6 + 2]));
       CHECK(low.values[at] <= high.values[at]);
       CHECK(sd.values[at] > draws_sd.values[at]);  // a measurement is farther from the mean than the draws are
     }
   }
   for (const std::string& name : columns.obs) CHECK(file.obs.contains(name));
+  CHECK(file.var.contains("train_pcc"));
   REQUIRE(file.libraries.size() == 1);
   CHECK(file.libraries[0].best_image() == "hires");
   CHECK(test::run_stflow(words).code == 73);  // it exists
   for (const auto& entry : fs::directory_iterator(s.path(""))) CHECK(entry.path().string().find("stflow-features") == std::string::npos);
 }
 
+TEST_CASE("predict: draws are layers, and a model that has seen no spots left out has their quantiles") {
+  const Slides s({"--preset", "reference"});
+  s.slide("slide.png");
+  REQUIRE(test::run_stflow(s.predict_slide("slide.png", "p.h5ad", {"--keep-samples", "--samples", "4"})).code == 0);
+  const std::string path = s.path("p.h5ad");
+  const FloatMatrix x = read_h5ad_matrix(path, "X"), low = read_h5ad_matrix(path, "layers/q05"),
+                    high = read_h5ad_matrix(path, "layers/q95"), sd = read_h5ad_matrix(path, "layers/std");
+  std::vector<FloatMatrix> draws;
+  for (int d = 0; d < 4; d++) draws.push_back(read_h5ad_matrix(path, "layers/sample_" + std::to_string(d)));
+  double spread = 0;
+  for (size_t at = 0; at < x.values.size(); at++) {
+    float least = draws[0].values[at], most = least;
+    double mean = 0;
+    for (const FloatMatrix& d : draws)
+      least = std::min(least, d.values[at]), most = std::max(most, d.values[at]), mean += double(d.values[at]) / 4;
+    CHECK(low.values[at] >= least);
+    CHECK(high.values[at] <= most);
+    CHECK(low.values[at] <= high.values[at]);
+    if (least > 0) CHECK(double(x.values[at]) == doctest::Approx(mean).epsilon(1e-4));  // nothing was clipped
+    spread += double(sd.values[at]);
+  }
+  CHECK(spread > 0);
+}
+
 TEST_CASE("predict: measured spots stay what they are, are spots of the slide, and change the others") {
-  const Slides s;
+  const Slides s({"--preset", "reference"});
   s.slide("slide.png");
   const std::string genes = [&] {
     const std::string text = test::read_file(s.path("run/predictions/C.csv"));
@@ -183,7 +201,7 @@ TEST_CASE("predict: a folder of slides, given places, a plan alone") {
   std::erase(words, "--quiet");
   const test::Ran plan = test::run_stflow(words);
   CHECK(plan.code == 0);
-  CHECK(plan.err.find("at most 4.29 GB") != std::string::npos);
+  CHECK(plan.err.find("at most 4.3 GB") != std::string::npos);
   CHECK(!fs::exists(s.path("none.h5ad")));
 }
 
@@ -196,7 +214,7 @@ TEST_CASE("bad input: predict refuses what it cannot predict, in one line") {
   refused(s.predict_slide("white.png", "p.csv"), 65, "white.png");
   refused(s.predict_slide("none.svs", "p.csv"), 66, "no such file or folder");
   refused(s.predict_slide("slide.png", "p.xlsx"), 64, "p.xlsx");
-  refused(s.predict_slide("slide.png", "p.csv", {"--max-mem", "1M"}), 71, "--max-mem: found 1.05 MB, expected at least");
+  refused(s.predict_slide("slide.png", "p.csv", {"--max-mem", "1M"}), 71, "--max-mem: found 1.0 MB, expected at least");
   refused(s.predict_slide("slide.png", "p.csv", {"--quantiles", "2"}), 64, "--quantiles: found '2', expected numbers from 0 to 1");
   refused(s.predict_slide("manifest.csv", "p.csv", {"--coords", "x"}), 64, "--coords");
   s.folder.file("page.svs", "<!DOCTYPE html><html>404</html>");

@@ -103,12 +103,12 @@ TEST_CASE("inspect: says what a slide is, or why it cannot be read") {
       {{image, {.compression = 7, .photometric = 6, .description = "Aperio Image|MPP = 0.25"}}, {halved(image), {.compression = 8}}});
   const Ran text = run_stflow({"inspect", path});
   CHECK(text.code == 0);
-  CHECK(text.out == path +
-                        "\n  format         Aperio SVS, 64 x 48 pixels\n"
-                        "  level 0        64 x 48, downsample 1, tiles of 16 x 16, JPEG\n"
-                        "  level 1        32 x 24, downsample 2, tiles of 16 x 16, Deflate\n"
-                        "  scale          0.25 microns per pixel (Aperio MPP)\n"
-                        "  size           0.016 x 0.012 mm\n");
+  CHECK(text.out.starts_with(path + "\n  format         Aperio SVS, 64 x 48 pixels\n"
+                                    "  level 0        64 x 48, downsample 1, tiles of 16 x 16, JPEG\n"
+                                    "  level 1        32 x 24, downsample 2, tiles of 16 x 16, Deflate\n"
+                                    "  scale          0.25 microns per pixel (Aperio MPP)\n"
+                                    "  size           0.016 x 0.012 mm\n"));
+  CHECK(text.out.find("tissue") != std::string::npos);
   const auto json = nlohmann::json::parse(run_stflow({"inspect", path, "--json"}).out);
   CHECK(json["kind"] == "slide");
   CHECK(json["levels"].size() == 2);

@@ -6,6 +6,7 @@
 #include "engine/file.h"
 #include "engine/text.h"
 #include "tools/json_out.h"
+#include "tools/slide_flags.h"
 #include "tools/terminal.h"
 #include "tools/tissue_flags.h"
 
@@ -14,7 +15,8 @@ namespace stflow {
 bool is_slide(const std::string& path) {
   if (!std::filesystem::is_regular_file(path)) return false;
   const FileView file(path);
-  return sniff(file.text().substr(0, 512)) == "a TIFF image" || !image_format(file.text()).empty() || knows_slide(path);
+  // OpenSlide's library is not loaded for a file of weights.
+  return sniff(file.text().substr(0, 512)) == "a TIFF image" || !image_format(file.text()).empty() || has_slide_name(path);
 }
 
 void inspect_slide(const std::string& path, const SlideOptions& options) {

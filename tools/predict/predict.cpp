@@ -157,7 +157,7 @@ void tell(const std::string& sample, const JsonOut& result) {
 std::vector<Section> read_known(const InputFlags& f) {
   if (f.known.empty()) return {};
   DataOptions reading = f.data.reading();
-  reading.embeddings.clear();
+  reading.embeddings.clear(), reading.mpp = 0;  // only its counts and places are looked at
   Dataset set = open_dataset(f.known, reading);
   for (const std::string& w : set.warnings) terminal::warn("{}", w);
   return std::move(set.sections);
@@ -181,6 +181,9 @@ int predict_as(Team& team, const PredictFlags& f) {
           read_known(f.in)};
   if (!model.residuals.active()) job.options.quantiles = job.quantiles;
   job.options.keep_draws = f.keep_samples;
+  if (model.blend == 0 && (f.keep_samples || !f.in.known.empty()))
+    terminal::warn("{}: its linear expert alone predicts (blend 0): there are no draws to keep, and no spot sees the measured ones",
+                   f.model);
 
   FeatureOptions features = f.in.data.features(device.context);
   std::unique_ptr<PatchEncoder> encoder;

@@ -22,8 +22,7 @@ __global__ void frames_kernel(Neighbourhoods a, float* __restrict__ values) {
 
 }  // namespace
 
-void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames,
-                    int least) {
+void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames, int least) {
   check(type == DType::f32 && graph.device() == Device::cuda, "frames: {} on the device, expected f32 and a graph there", name_of(type));
   Neighbourhoods a(coords, graph, mode, unit);
   int degenerate = 0;

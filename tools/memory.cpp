@@ -30,7 +30,7 @@ uint64_t parse_bytes(const std::string& flag, const std::string& text) {
   if (!number.empty() && (number.back() == 'B' || number.back() == 'b')) number.pop_back();
   if (!number.empty()) {
     const auto letter = std::string_view("kKmMgGtT").find(number.back());
-    if (letter != std::string_view::npos) unit = std::pow(1024.0, double(letter / 2 + 1)), number.pop_back();
+    if (letter != std::string_view::npos) unit = std::ldexp(1.0, 10 * (int(letter) / 2 + 1)), number.pop_back();
   }
   const auto value = parse_number(number);
   if (!value || !(*value > 0) || *value * unit > 1e15)

@@ -77,7 +77,7 @@ void embed_slide(PredictInput& input, PatchEncoder& encoder, FeatureStore& store
   const Section& s = input.section;
   const PatchSpec& spec = encoder.scaled_spec();
   const int64_t side = patch_side(s, spec);
-  const auto slide = input.slide;
+  std::shared_ptr<const SlideImage> slide = input.slide;
   PatchJob job = slide->by_rows() ? section_job(s, spec, {}, {})
                                   : slide_job(
                                         s.sample(), [slide] { return slide; }, s.xy, side, spec.size);

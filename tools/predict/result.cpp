@@ -43,6 +43,7 @@ double median_spacing(const Slide& slide) {
 std::vector<std::vector<float>> add_residuals(const Residuals& residuals, const std::vector<double>& quantiles,
                                               const std::vector<float>& known, Prediction& p, PredictionFile& file) {
   const size_t genes = residuals.sd.size();
+  check(genes > 0, "residuals of no genes");
   std::vector<std::vector<float>> all(quantiles.size(), p.mean);
   file.about["spread"] = "of a measurement, from residuals of left-out training spots; draws_std is that of the draws";
   file.layers["draws_std"] = p.sd;

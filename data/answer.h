@@ -1,5 +1,6 @@
 // What a child process of data/child.h sends back: arrays as they lie in memory, each after its length.
 #pragma once
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>

@@ -7,6 +7,7 @@
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
 #define STBI_ONLY_PNM
+#define STBI_ONLY_PSD  // not read: from version 2.28 on PNM calls a function that is there for PSD or PNG only
 #define STBI_ONLY_TGA
 #define STBI_NO_STDIO
 #define STBI_NO_FAILURE_STRINGS

@@ -71,8 +71,9 @@ std::vector<int64_t> name_genes(Section& s, const FoundCounts& f, DuplicateGenes
       continue;
     }
     to[g] = int64_t(s.genes.size());
-    s.genes.push_back(symbols[g].empty() || (repeated && by_id) ? f.ids[g] : symbols[g]);
-    if (!f.ids.empty()) s.gene_ids.push_back(f.ids[g]);
+    const std::string id = f.ids.empty() ? "" : f.ids[g];
+    s.genes.push_back(symbols[g].empty() || (repeated && by_id) ? id : symbols[g]);
+    if (!f.ids.empty()) s.gene_ids.push_back(id);
   }
   index_of(s.genes, f.path, "gene");  // an id may be another gene's symbol
   return to;

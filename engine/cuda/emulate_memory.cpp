@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <map>
+#include <mutex>
 
 #include "engine/cuda/emulate_block.h"
 #include "engine/error.h"
@@ -13,6 +14,9 @@
 namespace stflow::emulator {
 namespace {
 
+// Of the regions: ranks of a test may be threads of one process.
+std::recursive_mutex lock;
+using Hold = std::lock_guard<std::recursive_mutex>;
 std::map<void*, size_t> regions;
 int open_count = 0;
 size_t total = SIZE_MAX;
@@ -29,21 +33,25 @@ void guard(void* p, size_t bytes, bool shut) {
 }  // namespace
 
 DeviceOpen::DeviceOpen() {
+  const Hold hold(lock);
   if (open_count++ == 0)
     for (const auto& [p, bytes] : regions) guard(p, bytes, false);
 }
 DeviceOpen::~DeviceOpen() {
+  const Hold hold(lock);
   if (--open_count == 0)
     for (const auto& [p, bytes] : regions) guard(p, bytes, true);
 }
 
 std::vector<char> snapshot() {
+  const Hold hold(lock);
   std::vector<char> all;
   for (const auto& [p, bytes] : regions) all.insert(all.end(), static_cast<char*>(p), static_cast<char*>(p) + bytes);
   return all;
 }
 
 void restore(const std::vector<char>& all) {
+  const Hold hold(lock);
   const char* from = all.data();
   for (const auto& [p, bytes] : regions) {
     if (bytes) std::memcpy(p, from, bytes);
@@ -54,12 +62,14 @@ void restore(const std::vector<char>& all) {
 void set_memory(size_t bytes) { total = bytes; }
 
 Memory memory() {
+  const Hold hold(lock);
   size_t used = 0;
   for (const auto& [p, bytes] : regions) used += bytes;
   return {used < total ? total - used : 0, total};
 }
 
 void* allocate(size_t bytes) {
+  const Hold hold(lock);
   constexpr size_t kDeviceAlign = 256;
   void* p = nullptr;
   // Exactly `bytes`, so that ASan's redzone begins where the array ends.
@@ -72,6 +82,7 @@ void* allocate(size_t bytes) {
 
 void release(void* p) {
   if (!p) return;
+  const Hold hold(lock);
   const auto at = regions.find(p);
   check(at != regions.end(), "emulator: released memory that is not the device's");
   guard(p, at->second, false);

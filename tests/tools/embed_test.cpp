@@ -135,7 +135,9 @@ TEST_CASE(
   refuses(predict, "C: features of width", 2);  // after the warning
 }
 
-TEST_CASE("embed: patch files, tile images and an image with coordinates give the encoder's own features") {
+// Among the slow ones, so not under ASan: its allocator of g++ 12 is not held over a fork, so that a child of one decoder may wait for ever
+// for what another thread held.
+TEST_CASE("slow: embed: patch files, tile images and an image with coordinates give the encoder's own features") {
   const test::TinyRun data;
   const std::string encoder = data.path("encoder.safetensors");
   const Image image = read_image(data.path("A.png"));

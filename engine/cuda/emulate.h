@@ -12,7 +12,7 @@
 #include <vector>
 
 // The names below are CUDA's.
-// NOLINTBEGIN(bugprone-reserved-identifier)
+// NOLINTBEGIN(clang-diagnostic-reserved-identifier,clang-diagnostic-reserved-macro-identifier)
 #define __global__
 #define __device__
 #define __host__
@@ -153,4 +153,4 @@ template <class T> T __ldg(const T* p) { return *p; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 using std::max;
 using std::min;
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(clang-diagnostic-reserved-identifier,clang-diagnostic-reserved-macro-identifier)

@@ -156,15 +156,15 @@ TEST_CASE("predictor: the mean over draws and members is theirs, and so is the v
     for (size_t d = 0; d < 6; d++) {
       of.push_back(double(draws[d][i]) * scale + at);
       m += of[d] / 6;
-      REQUIRE(double(whole.draws[d][i]) == doctest::Approx(of[d]).epsilon(1e-5));
+      REQUIRE(double(whole.draws[d][i]) == doctest::Approx(of[d]).epsilon(1e-6));
     }
     for (double y : of) v += (y - m) * (y - m) / 5;
     REQUIRE(v > 0);
-    REQUIRE(double(whole.mean[i]) == doctest::Approx(m).epsilon(1e-5));
-    REQUIRE(double(whole.sd[i]) == doctest::Approx(std::sqrt(v)).epsilon(1e-5));
+    REQUIRE(double(whole.mean[i]) == doctest::Approx(m).epsilon(1e-6));
+    REQUIRE(double(whole.sd[i]) == doctest::Approx(std::sqrt(v)).epsilon(1e-6));
     std::sort(of.begin(), of.end());
     const double want[] = {of[0], of[1] + 0.25 * (of[2] - of[1]), (of[2] + of[3]) / 2, of[5]};
-    for (size_t q = 0; q < 4; q++) REQUIRE(double(whole.quantiles[q][i]) == doctest::Approx(want[q]).epsilon(1e-5));
+    for (size_t q = 0; q < 4; q++) REQUIRE(double(whole.quantiles[q][i]) == doctest::Approx(want[q]).epsilon(1e-6));
   }
   p.config.samples = 2, p.blend = 0;  // the expert alone draws nothing
   for (float sd : p.predict(slide).sd) CHECK(sd == 0);

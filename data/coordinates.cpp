@@ -56,7 +56,7 @@ std::string read_file(const std::string& path) {
 }
 
 Coordinates read_corners(const std::string& path) {
-  const std::string answer = read_hdf5(path, {}, [&] { return read_file(path); });
+  const std::string answer = read_hdf5(path, [&] { return read_file(path); });
   Answer rest(answer, path);
   Coordinates c;
   c.xy = rest.take<double>();

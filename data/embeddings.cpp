@@ -52,8 +52,8 @@ Origin read_origin(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-Embeddings load_embeddings(const std::string& path, const ChildLimits& limits) {
-  const std::string answer = read_hdf5(path, limits, [&] { return read_file(path); });
+Embeddings load_embeddings(const std::string& path) {
+  const std::string answer = read_hdf5(path, [&] { return read_file(path); });
   Answer rest(answer, path);
   Embeddings e;
   e.dim = rest.one<int64_t>();

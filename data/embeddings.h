@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "data/child.h"
 #include "data/options.h"
 #include "data/section.h"
 
@@ -24,7 +23,7 @@ struct Embeddings {
 
 /// Reads the file in a child process with limits on memory and time, plug-ins off, links to other files and external or virtual
 /// storage refused: libhdf5 crashes on hostile files, and such a crash becomes one error line. Throws Exit::missing or Exit::data.
-Embeddings load_embeddings(const std::string& path, const ChildLimits& limits = {});
+Embeddings load_embeddings(const std::string& path);
 
 /// Joins the features of `section.source.embeddings` to the section's spots by barcode; spots without features are left out and
 /// counted in `warnings`. Throws Exit::data for duplicate barcodes, fewer than half matching, NaN or Inf (a row is named).

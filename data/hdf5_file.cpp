@@ -173,10 +173,12 @@ Hdf5Id attribute(hid_t file, const std::string& object, const std::string& key) 
 
 }  // namespace
 
-std::string read_hdf5(const std::string& path, const ChildLimits& limits, const std::function<std::string()>& work) {
+std::string read_hdf5(const std::string& path, const std::function<std::string()>& work) {
+  ChildLimits limits;
   {
     const FileView file(path);
     const std::string_view what = sniff(file.text().substr(0, 512));
+    limits.seconds = int(4 + file.text().size() / (1 << 20));
     if (what != "an HDF5 file") fail(Exit::data, "{}: is {}, expected an HDF5 file", path, what.empty() ? "of an unknown format" : what);
   }
   return in_child_process(path, "HDF5", limits, work);

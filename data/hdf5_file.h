@@ -60,8 +60,9 @@ class Hdf5File {
   int64_t file_ = -1;
 };
 
-/// Refuses what is no HDF5 file, then runs work() in a child process with these limits, plug-ins off, and returns its answer.
-/// Throws Exit::missing or Exit::data.
-std::string read_hdf5(const std::string& path, const ChildLimits& limits, const std::function<std::string()>& work);
+/// Refuses what is no HDF5 file, then runs work() in a child process, plug-ins off, and returns its answer. libhdf5 runs in circles on some
+/// damaged files, so the child has 4 s of processor time and one more for each MiB of the file (whole sections are read at 20 MiB/s and
+/// more), and 4 GiB. Throws Exit::missing or Exit::data.
+std::string read_hdf5(const std::string& path, const std::function<std::string()>& work);
 
 }  // namespace stflow

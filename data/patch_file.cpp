@@ -47,7 +47,7 @@ std::string read_header(const std::string& path) {
 }  // namespace
 
 PatchFile open_patch_file(const std::string& path) {
-  const std::string answer = read_hdf5(path, {}, [&] { return read_header(path); });
+  const std::string answer = read_hdf5(path, [&] { return read_header(path); });
   Answer rest(answer, path);
   PatchFile f;
   f.path = path;
@@ -64,7 +64,7 @@ PatchFile open_patch_file(const std::string& path) {
 }
 
 std::vector<Image> read_patches(const PatchFile& file, int64_t first, int64_t count) {
-  const std::string bytes = read_hdf5(file.path, {}, [&] { return Hdf5File(file.path).bytes(file.dataset, first, count); });
+  const std::string bytes = read_hdf5(file.path, [&] { return Hdf5File(file.path).bytes(file.dataset, first, count); });
   const auto each = size_t(file.side * file.side * 3);
   if (bytes.size() != each * size_t(count))
     fail(Exit::data, "{}: dataset '{}': {} bytes for {} patches, expected {}", file.path, file.dataset, bytes.size(), count,

@@ -187,7 +187,7 @@ double SpatialLibrary::scale_of(const std::string& image) const {
 }
 
 H5ad read_h5ad(const std::string& path, const H5adOptions& options) {
-  const std::string answer = read_hdf5(path, {}, [&] { return read_file(path, options); });
+  const std::string answer = read_hdf5(path, [&] { return read_file(path, options); });
   Answer rest(answer, path);
   H5ad h;
   h.barcodes = rest.texts(), h.genes = rest.texts();
@@ -210,7 +210,7 @@ H5ad read_h5ad(const std::string& path, const H5adOptions& options) {
 }
 
 FloatMatrix read_h5ad_matrix(const std::string& path, const std::string& name) {
-  const std::string answer = read_hdf5(path, {}, [&] {
+  const std::string answer = read_hdf5(path, [&] {
     const Hdf5File file(path);
     const Matrix m = read_matrix(file, path, name, -1, -1);
     std::string out;
@@ -228,7 +228,7 @@ FloatMatrix read_h5ad_matrix(const std::string& path, const std::string& name) {
 }
 
 std::vector<std::string> h5ad_names(const std::string& path) {
-  const std::string answer = read_hdf5(path, {}, [&] {
+  const std::string answer = read_hdf5(path, [&] {
     const Hdf5File file(path);
     std::vector<std::string> all;
     for (const char* name : {"X", "raw/X"})
@@ -246,7 +246,7 @@ std::vector<std::string> h5ad_names(const std::string& path) {
 }
 
 Image read_h5ad_image(const std::string& path) {
-  const std::string answer = read_hdf5(path, {}, [&] { return read_image_file(path); });
+  const std::string answer = read_hdf5(path, [&] { return read_image_file(path); });
   Answer rest(answer, path);
   Image image;
   const auto size = rest.take<int64_t>();

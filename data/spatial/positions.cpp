@@ -65,7 +65,7 @@ FoundPlaces read_positions(std::string_view bytes, const std::string& name) {
 }
 
 FoundPlaces read_feature_slice(const std::string& path, const std::vector<std::string>& barcodes) {
-  const std::string text = read_hdf5(path, {}, [&] { return Hdf5File(path).text("/", "metadata_json").value_or(""); });
+  const std::string text = read_hdf5(path, [&] { return Hdf5File(path).text("/", "metadata_json").value_or(""); });
   if (text.empty()) fail(Exit::data, "{}: no attribute metadata_json, expected Space Ranger's feature_slice.h5", path);
   const Json json = parse_json(text, path + ": metadata_json");
   const std::array<double, 9> h = homography(json, path);

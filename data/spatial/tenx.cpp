@@ -100,7 +100,7 @@ Spatial spatial_of(const Source& source) {
 }  // namespace
 
 FoundCounts read_tenx_h5(const std::string& path) {
-  const std::string answer = read_hdf5(path, {}, [&] { return read_file(path); });
+  const std::string answer = read_hdf5(path, [&] { return read_file(path); });
   Answer rest(answer, path);
   FoundCounts c;
   c.path = path;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "data/child.h"
 #include "engine/file.h"
 #include "tests/files.h"
 
@@ -271,7 +272,7 @@ TEST_CASE("bad input: flipped bytes in an HDF5 file never end the program") {
     bad[(i * 7919) % 6000] ^= char(0xff);  // the first bytes are structure
     std::string path = folder.file("bad.h5", bad);
     try {
-      load_embeddings(path, {5, int64_t(1) << 30});
+      load_embeddings(path);
     } catch (const Error& e) {
       refused++;
       CHECK(e.code() == Exit::data);

@@ -11,7 +11,7 @@
 namespace stflow::test {
 
 inline std::string seen(const std::string& path, const std::function<std::string(const Hdf5File&)>& look) {
-  return read_hdf5(path, {}, [&] { return look(Hdf5File(path)); });
+  return read_hdf5(path, [&] { return look(Hdf5File(path)); });
 }
 
 template <class T> std::string list(const std::vector<T>& values) {

@@ -52,16 +52,20 @@ int64_t mutants() {
   return text ? parse_integer(text).value_or(0) : 12;
 }
 
-/// Puts mutants of `whole` in the place of `file` and runs the command on each; `whole` itself must be taken.
-void attack(const test::TempFolder& folder, const std::string& name, const std::string& file, const Words& words) {
+/// Puts mutants of `file` in its place and runs the command on each, also on those numbered `found`; the file itself must be taken.
+void attack(const test::TempFolder& folder, const std::string& name, const std::string& file, const Words& words,
+            const std::vector<uint32_t>& found = {}) {
   CAPTURE(name);
   const std::string whole = test::read_file(file), scratch = folder.path("stderr");
   const Ended good = run(words, scratch);
   REQUIRE_MESSAGE(good.code == 0, good.err);
   int64_t refused = 0;
-  for (int64_t i = 0; i < mutants(); i++) {
+  std::vector<uint32_t> numbers;
+  for (uint32_t i = 0; i < mutants(); i++) numbers.push_back(i);
+  numbers.insert(numbers.end(), found.begin(), found.end());
+  for (const uint32_t i : numbers) {
     CAPTURE(i);
-    const std::string bytes = test::mutant(whole, uint32_t(i));
+    const std::string bytes = test::mutant(whole, i);
     overwrite(file, bytes);
     const Ended e = run(words, scratch);
     CAPTURE(e.err);
@@ -107,10 +111,12 @@ TEST_CASE("slow: hostile tables and HDF5 files through predict") {
   const auto reads = [&](const std::string& path) {
     return Words{"predict", path, "--model", data.path("run"), "--out", folder.path("p.csv"), "--dry-run", "--quiet"};
   };
-  for (const char* name : {"anndata012.h5ad", "anndata07.h5ad"}) {
-    fs::copy_file(std::string("tests/fixtures/spatial/") + name, folder.path(name));
-    attack(folder, name, folder.path(name), reads(folder.path(name)));
-  }
+  const auto attack_fixture = [&](const std::string& name, const std::vector<uint32_t>& found) {
+    fs::copy_file("tests/fixtures/spatial/" + name, folder.path(name));
+    attack(folder, name, folder.path(name), reads(folder.path(name)), found);
+  };
+  attack_fixture("anndata012.h5ad", {180});  // in which libhdf5 runs in circles
+  attack_fixture("anndata07.h5ad", {});
   test::tiny_section(folder, "S");
   const std::string counts = test::read_file(folder.path("S.tsv"));
   fs::remove(folder.path("S.tsv"));

@@ -85,9 +85,6 @@ CudaEvent::CudaEvent() {
 CudaEvent::~CudaEvent() { (void)cudaEventDestroy(static_cast<cudaEvent_t>(event_)); }
 void CudaEvent::record(void* stream) { cuda_check(cudaEventRecord(static_cast<cudaEvent_t>(event_), stream_of({stream})), "event"); }
 void CudaEvent::wait() const { cuda_check(cudaEventSynchronize(static_cast<cudaEvent_t>(event_)), "event"); }
-void CudaEvent::hold(void* stream) const {
-  cuda_check(cudaStreamWaitEvent(stream_of({stream}), static_cast<cudaEvent_t>(event_), 0), "event");
-}
 #else
 std::vector<CudaDevice> cuda_devices(std::string& why_none) {
   why_none = "this build has no CUDA; `make CUDA=1` builds it in";
@@ -102,8 +99,8 @@ bool cuda_done(void* stream) {
   return true;
 }
 CudaStream::CudaStream() : stream_(emulator::new_stream()) {}
-CudaStream::~CudaStream() { emulator::arrive(stream_); }
-void cuda_follow(void*, void*) { emulator::refuse_recorded("an event of another stream"); }
+CudaStream::~CudaStream() = default;
+void cuda_follow(void* later, void* earlier) { emulator::follow(later, earlier); }
 CudaEvent::CudaEvent() = default;
 CudaEvent::~CudaEvent() = default;
 void CudaEvent::record(void* stream) {
@@ -111,7 +108,6 @@ void CudaEvent::record(void* stream) {
   stream_ = stream, number_ = emulator::enqueued();
 }
 void CudaEvent::wait() const { emulator::wait(stream_, number_); }
-void CudaEvent::hold(void*) const { emulator::refuse_recorded("an event"); }
 #endif
 
 }  // namespace stflow

@@ -54,8 +54,6 @@ class CudaEvent {
   void record(void* stream);
   /// The host waits until the work before it is done; at once where it was never recorded. Throws Exit::device for what went wrong in it.
   void wait() const;
-  /// What is put into the stream from now on waits for it.
-  void hold(void* stream) const;
 
  private:
   void* event_ = nullptr;

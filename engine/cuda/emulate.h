@@ -74,6 +74,8 @@ void copy(void* to, const void* from, size_t bytes, bool wait = true, void* stre
 void fill(void* p, int byte, size_t bytes, void* stream = nullptr);
 void* new_stream();
 int64_t enqueued();  // copies with pinned memory so far
+/// Who waits for `later` has waited for what is in `earlier` by now.
+void follow(void* later, void* earlier);
 /// The host waits: for all streams, or for the copies up to `number` of one.
 void wait();
 void wait(void* stream, int64_t number);

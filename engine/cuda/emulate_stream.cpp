@@ -1,4 +1,5 @@
 // The emulator's streams: what a graph records, when the host may believe pinned memory, and how often it waits.
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 
@@ -10,11 +11,12 @@ namespace {
 
 /// A copy that the host may not believe done: to pinned memory, where `bytes` then appear, or from pinned memory, which still has them.
 struct Pending {
-  void* stream;
+  std::vector<void*> streams;  // its own, and those that have followed it
   int64_t number;
   char* host;
   std::vector<char> bytes;
   bool to_host;
+  [[nodiscard]] bool in(void* stream) const { return std::find(streams.begin(), streams.end(), stream) != streams.end(); }
 };
 
 std::mutex lock;  // ranks of a test may be threads of one process
@@ -51,7 +53,7 @@ void count_wait() {
 void put_off(void* stream, void* host, const void* bytes, size_t n, bool to_host) {
   const std::lock_guard<std::mutex> hold(lock);
   const auto* from = static_cast<const char*>(bytes);
-  pending.push_back({stream, ++last, static_cast<char*>(host), std::vector<char>(from, from + n), to_host});
+  pending.push_back({{stream}, ++last, static_cast<char*>(host), std::vector<char>(from, from + n), to_host});
 }
 
 }  // namespace
@@ -141,6 +143,13 @@ int64_t enqueued() {
   return last;
 }
 
+void follow(void* later, void* earlier) {
+  refuse_recorded("an event of another stream");
+  const std::lock_guard<std::mutex> hold(lock);
+  for (Pending& p : pending)
+    if (p.in(earlier)) p.streams.push_back(later);
+}
+
 void wait() {
   count_wait();
   settle([](const Pending&) { return true; });
@@ -148,11 +157,11 @@ void wait() {
 
 void wait(void* stream, int64_t number) {
   count_wait();
-  settle([=](const Pending& p) { return p.stream == stream && p.number <= number; });
+  settle([=](const Pending& p) { return p.in(stream) && p.number <= number; });
 }
 
 void arrive(void* stream) {
-  settle([=](const Pending& p) { return p.stream == stream; });
+  settle([=](const Pending& p) { return p.in(stream); });
 }
 
 void forget(const void* host) {

@@ -8,10 +8,14 @@ namespace stflow {
 struct CudaGraph::Recorded {
   cudaGraphExec_t exec = nullptr;
   size_t nodes = 0;
+  cudaStream_t last = cudaStreamPerThread;  // in which it was started
   Recorded() = default;
   Recorded(const Recorded&) = delete;
   Recorded& operator=(const Recorded&) = delete;
-  ~Recorded() { (void)cudaGraphExecDestroy(exec); }
+  ~Recorded() {
+    (void)cudaStreamSynchronize(last);  // it may still run
+    (void)cudaGraphExecDestroy(exec);
+  }
 };
 
 CudaGraph::CudaGraph(const char* name, void* stream, const std::function<void()>& work) : recorded_(std::make_unique<Recorded>()) {
@@ -33,7 +37,10 @@ CudaGraph::CudaGraph(const char* name, void* stream, const std::function<void()>
   cuda_check(cudaGraphUpload(recorded_->exec, s), name);  // now, not in the first replay
 }
 
-void CudaGraph::replay(void* stream) const { cuda_check(cudaGraphLaunch(recorded_->exec, stream_of({stream})), "graph"); }
+void CudaGraph::replay(void* stream) const {
+  recorded_->last = stream_of({stream});
+  cuda_check(cudaGraphLaunch(recorded_->exec, recorded_->last), "graph");
+}
 size_t CudaGraph::nodes() const { return recorded_->nodes; }
 #else
 struct CudaGraph::Recorded {

@@ -233,4 +233,49 @@ TEST_CASE("device: the encoder's features as on the CPU") {
   cpu.embed(rgb.data(), n, want.data());
   cuda.embed(rgb.data(), n, got.data());
   CHECK(apart(got, want) <= 1e-5);
+  CHECK(cpu.ahead() == 1);
+  CHECK(cuda.ahead() == 2);
+}
+
+TEST_CASE("device: batches of patches that overlap have the features of one after another, and none is staged or waited for too soon") {
+  VitConfig c;
+  c.image = 16, c.patch = 8, c.dim = 24, c.depth = 1, c.heads = 2, c.hidden = 32, c.pooling = Pooling::cls;
+  constexpr int64_t kBatch = 4, kPixels = 16 * 16 * 3;
+  const auto features = [&](bool graphs) {
+    Context context = device();
+    context.graphs = graphs;
+    Encoder net(c, 112, 7, context);
+    const int64_t batch = std::min(net.batch(), kBatch), dim = net.dim();
+    std::vector<float> all;
+    std::vector<int64_t> sizes;
+    for (int i = 0; i < 7; i++) {
+      for (int64_t p = 0; p < batch * kPixels; p++) net.room()[p] = uint8_t((p + i * 31) * 37 % 251);
+      sizes.push_back(i < 6 ? batch : batch - 1);
+      const emulator::Counts before = emulator::counts();
+      net.begin(sizes.back());
+      const emulator::Counts now = emulator::counts();
+      CHECK(now.waits == before.waits);
+      CHECK(now.pageable == before.pageable);
+      if (i > 0 && i < 6) CHECK(now.allocations == before.allocations);
+      if (cuda_is_emulated() && graphs && i > 1 && i < 6) CHECK(now.replays > before.replays);
+      if (net.begun() < net.ahead()) continue;
+      const float* f = net.finish();
+      all.insert(all.end(), f, f + sizes[size_t(i) - 1] * dim);
+    }
+    CHECK(net.begun() == 1);
+    const float* f = net.finish();
+    all.insert(all.end(), f, f + sizes.back() * dim);
+    CHECK_THROWS_AS(net.finish(), Error);
+    return all;
+  };
+  const std::vector<float> plain = features(false);
+  CHECK(features(true) == plain);
+  Encoder one(c, 112, 7, device());
+  const int64_t batch = std::min(one.batch(), kBatch);
+  std::vector<uint8_t> rgb;
+  for (int i = 0; i < 7; i++)
+    for (int64_t p = 0; p < (i < 6 ? batch : batch - 1) * kPixels; p++) rgb.push_back(uint8_t((p + i * 31) * 37 % 251));
+  std::vector<float> want(plain.size());
+  one.embed(rgb.data(), int64_t(rgb.size()) / kPixels, want.data());
+  CHECK(plain == want);
 }

@@ -102,13 +102,18 @@ TEST_CASE("emulator: pinned memory is believed only after a wait, and may change
   event.record(side.get());
   event.wait();
   host[0] = 8;  // the copy is done
+  copy(Device::cuda, x.tensor().data, Device::cpu, host, sizeof(float), side.get());
+  cuda_follow(nullptr, side.get());
+  event.record(nullptr);
+  event.wait();
+  host[0] = 9;  // done too: the stream waited for has waited for the other
   cuda_copy(host + 1, x.tensor().data, sizeof(float), false);
   CHECK(std::isnan(host[1]));
   event.record(nullptr);
   event.wait();
-  CHECK(host[1] == 7);
+  CHECK(host[1] == 8);
   copy(Device::cuda, x.tensor().data, Device::cpu, host, sizeof(float));
-  host[0] = 9;
+  host[0] = 10;
   CHECK(refusal([] { cuda_wait(); }) == "emulator: pinned memory changed before the device had come to the copy from it");
 }
 

@@ -15,6 +15,8 @@ Replays::Known& Replays::find(const Key& key) {
   return known_.front();
 }
 
-size_t Replays::size() const { return size_t(std::count_if(known_.begin(), known_.end(), [](const Known& k) { return k.graph.has_value(); })); }
+size_t Replays::size() const {
+  return size_t(std::count_if(known_.begin(), known_.end(), [](const Known& k) { return k.graph.has_value(); }));
+}
 
 }  // namespace stflow

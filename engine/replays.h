@@ -19,9 +19,9 @@ class Replays {
   using Key = std::array<uint64_t, 24>;
   explicit Replays(const Context& context) : context_(context) {}
 
-  /// The first time of a key: prepare(), then work(), which puts work into the stream. The second time the same is recorded as a graph, from
-  /// then on the graph is started, and neither is called. On a CPU, and with Context::graphs off, as the first time always. The graphs used
-  /// least recently are dropped: one takes some megabytes of memory of the host and the device.
+  /// The first time of a key: prepare(), then work(), which puts work into the stream. The second time the same is recorded as a graph,
+  /// from then on the graph is started, and neither is called. On a CPU, and with Context::graphs off, as the first time always. The graphs
+  /// used least recently are dropped: one takes some megabytes of memory of the host and the device.
   template <class Prepare, class Work> void run(const char* name, const Key& key, Prepare prepare, Work work) {
     if (context_.device != Device::cuda || !context_.graphs) return prepare(), work();
     Known& k = find(key);

@@ -37,8 +37,7 @@ Array Array::beside(Device device, Shape shape, DType type) {
   return a;
 }
 
-Returned::Returned(Shape shape, DType type, const Context& context)
-    : context_(context), here_(Array::beside(context.device, shape, type)) {
+Returned::Returned(Shape shape, DType type, const Context& context) : context_(context), here_(Array::beside(context.device, shape, type)) {
   if (context.device == Device::cuda) fetched_ = std::make_unique<CudaEvent>();
 }
 

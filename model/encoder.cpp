@@ -128,7 +128,8 @@ struct Encoder::Program {
     some.shape.n[0] = many;
     on(context, [&](auto b) { look_up_pixels(b, rgb, table, some); });
     Run& r = run_of(many);
-    replays.run("encoder", {uint64_t(many)}, [] {}, [&] { r.tape.forward(); });
+    replays.run(
+        "encoder", {uint64_t(many)}, [] {}, [&] { r.tape.forward(); });
     const Tensor all = r.tape.value(r.features);
     copy(context.device, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
   }

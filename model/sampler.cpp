@@ -88,12 +88,13 @@ void Sampler::sample(const Tensor& y, int steps, Solver solver, const std::funct
   set_times(steps, solver);
   if (each || step_tape_.watched()) return walk(y, steps, solver, each, known);
   const Graph& graph = geometry_->graph();
-  replays_.run("sampling",
-               {uint64_t(steps), uint64_t(solver), uint64_t(graph.n), uint64_t(graph.k), uint64_t(geometry_->frames().values.size()),
-                address(graph.idx.data), address(graph.distance.data), address(graph.reverse_start.data), address(graph.reverse.data),
-                address(slide_arena_.data()), address(step_arena_.data()), address(state_.data()), address(Tensor(*times_).data),
-                address(y.data), address(known.data), uint64_t(features_)},
-               [] {}, [&] { walk(y, steps, solver, {}, known); });
+  replays_.run(
+      "sampling",
+      {uint64_t(steps), uint64_t(solver), uint64_t(graph.n), uint64_t(graph.k), uint64_t(geometry_->frames().values.size()),
+       address(graph.idx.data), address(graph.distance.data), address(graph.reverse_start.data), address(graph.reverse.data),
+       address(slide_arena_.data()), address(step_arena_.data()), address(state_.data()), address(Tensor(*times_).data), address(y.data),
+       address(known.data), uint64_t(features_)},
+      [] {}, [&] { walk(y, steps, solver, {}, known); });
 }
 
 void Sampler::walk(const Tensor& y, int steps, Solver solver, const std::function<void(int, Tensor)>& each, const Tensor& known) {

@@ -108,8 +108,9 @@ void Trainer::tell(int slot) {
   copy(c.device, flow_.data(), Device::cpu, &now, sizeof now, c.stream);
 }
 
-// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do. Several ranks
-// exchange parts of the gradients from within the backward pass, by NCCL on a second stream and with the store asked: kernel by kernel.
+// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do. Several
+// ranks exchange parts of the gradients from within the backward pass, by NCCL on a second stream and with the store asked: kernel by
+// kernel.
 bool Trainer::in_graphs() const { return config_.item == ItemLaw::whole && ranks_.size() == 1 && !tape_.watched(); }
 
 // Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
@@ -235,7 +236,9 @@ StepReport Trainer::step() {
     copy(c.device, parameters_.grads().data, c.device, total.data, parameters_.grads().bytes(), c.stream);
     adamw_run(c, parameters_, config_.adam, optimizer_, losses);
   };
-  if (in_graphs()) replays_.run("optimiser", {address(total.data), address(optimizer_.sums.data()), address(optimizer_.m.tensor().data)}, [] {}, update);
+  if (in_graphs())
+    replays_.run(
+        "optimiser", {address(total.data), address(optimizer_.sums.data()), address(optimizer_.m.tensor().data)}, [] {}, update);
   else update();
   losses_.fetch(losses);
   // Only here does the host wait for a device.

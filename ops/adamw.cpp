@@ -28,8 +28,7 @@ int64_t pieces_of(const ParameterSet& params) { return (params.size() + kSquareP
 
 }  // namespace
 
-void adamw_stage(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count,
-                 OptimizerState& state) {
+void adamw_stage(const Context& context, const ParameterSet& params, const AdamOptions& o, double lr, double count, OptimizerState& state) {
   check(state.m.tensor().size() == params.size(), "adamw: state of {} elements for {}", state.m.tensor().size(), params.size());
   check(!state.started, "adamw: step {} is not finished", state.step + 1);
   state.sums.reserve(sizeof(OnDevice) + size_t(pieces_of(params)) * sizeof(double));

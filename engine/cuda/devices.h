@@ -57,7 +57,7 @@ class CudaEvent {
 
  private:
   void* event_ = nullptr;
-  void* stream_ = nullptr;   // of the emulator's
+  void* stream_ = nullptr;  // of the emulator's
   int64_t number_ = 0;
 };
 

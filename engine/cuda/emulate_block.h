@@ -25,7 +25,7 @@ void forget(const void* p);
 /// Puts `work` on the recording of this thread, if there is one.
 bool recorded(std::function<void()> work);
 /// One more launch, copy, fill or replay, unless it is part of a replay.
-void count(int64_t Counts::* what);
+void count(int64_t Counts::*what);
 
 /// A stack that can be left and entered again.
 struct Fiber;

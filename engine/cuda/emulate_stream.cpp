@@ -60,7 +60,7 @@ void put_off(void* stream, void* host, const void* bytes, size_t n, bool to_host
 
 const Counts& counts() { return counted; }
 
-void count(int64_t Counts::* what) {
+void count(int64_t Counts::*what) {
   if (now.replaying) return;
   const std::lock_guard<std::mutex> hold(lock);
   counted.*what += 1;

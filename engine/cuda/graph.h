@@ -10,9 +10,9 @@ namespace stflow {
 class CudaGraph {
  public:
   /// Records what work() puts into the stream, without doing it: launches with their arguments, copies and fills with their addresses. What
-  /// is to change between replays is in device memory, and all addresses must stay. A graph can hold no allocation, no wait and no copy with
-  /// pageable memory of the host: the emulator refuses them by `name` (Exit::internal), CUDA itself throws Exit::device. Kernels are loaded
-  /// and libraries warmed at their first launch, so work() should have run once before.
+  /// is to change between replays is in device memory, and all addresses must stay. A graph can hold no allocation, no wait and no copy
+  /// with pageable memory of the host: the emulator refuses them by `name` (Exit::internal), CUDA itself throws Exit::device. Kernels are
+  /// loaded and libraries warmed at their first launch, so work() should have run once before.
   CudaGraph(const char* name, void* stream, const std::function<void()>& work);
   CudaGraph(CudaGraph&&) noexcept;
   CudaGraph& operator=(CudaGraph&&) noexcept;

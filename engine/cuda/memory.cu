@@ -41,9 +41,7 @@ void cuda_copy(void* to, const void* from, size_t bytes, bool wait, void* stream
   if (wait) cuda_check(cudaStreamSynchronize(s), "copy");
 }
 
-void cuda_fill(void* p, int byte, size_t bytes, void* stream) {
-  cuda_check(cudaMemsetAsync(p, byte, bytes, stream_of({stream})), "fill");
-}
+void cuda_fill(void* p, int byte, size_t bytes, void* stream) { cuda_check(cudaMemsetAsync(p, byte, bytes, stream_of({stream})), "fill"); }
 #else
 bool cuda_is_emulated() { return true; }
 void* cuda_allocate(size_t bytes) {

@@ -40,7 +40,8 @@ __global__ void norm_kernel(double* partial, int64_t pieces, const AdamwNow* now
 
 // Each operation rounds once, as on the CPU: the same bits.
 __global__ void update_kernel(const AdamwNow* __restrict__ now, const AdamwNorm* norm, const float* __restrict__ grad,
-                              const int* __restrict__ decays, float* __restrict__ w, float* __restrict__ m, float* __restrict__ v, float* __restrict__ ema, int64_t n) {
+                              const int* __restrict__ decays, float* __restrict__ w, float* __restrict__ m, float* __restrict__ v,
+                              float* __restrict__ ema, int64_t n) {
   const int64_t i = first_of_four();
   if (i >= n || !std::isfinite(norm->norm)) return;
   const auto scale = float(norm->scale);

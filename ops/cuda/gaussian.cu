@@ -8,7 +8,8 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-__global__ void sample_kernel(const int32_t* __restrict__ rank, RandomKey key, const KeyPlace* now, float* __restrict__ out, int64_t n, int64_t columns) {
+__global__ void sample_kernel(const int32_t* __restrict__ rank, RandomKey key, const KeyPlace* now, float* __restrict__ out, int64_t n,
+                              int64_t columns) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) out[i] = float(draw_gaussian(key.at(now), uint32_t(rank[i / columns]), uint32_t(i % columns)));
 }

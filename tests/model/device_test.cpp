@@ -173,8 +173,8 @@ TEST_CASE("device: training in graphs gives the bytes of training kernel by kern
       CHECK(now.waits_before_work == before.waits);  // the host waits once all of the step is in the stream
     }
     if (cuda_is_emulated() && r.step > 8) {
-      CHECK(now.replays - before.replays == 3);      // two slots and the optimiser
-      CHECK(now.launches - before.launches <= 1);    // the sum of the slots
+      CHECK(now.replays - before.replays == 3);    // two slots and the optimiser
+      CHECK(now.launches - before.launches <= 1);  // the sum of the slots
     }
     before = emulator::counts();
   });
@@ -211,7 +211,8 @@ TEST_CASE("device: sampling in a graph gives the bytes of sampling kernel by ker
       const emulator::Counts before = emulator::counts();
       sampler.sample(y[i / 4], 5, solver);
       const emulator::Counts now = emulator::counts();
-      if (cuda_is_emulated() && i > 0) CHECK((now.allocations == before.allocations && now.waits == before.waits && now.pageable == before.pageable));
+      if (cuda_is_emulated() && i > 0)
+        CHECK((now.allocations == before.allocations && now.waits == before.waits && now.pageable == before.pageable));
       if (cuda_is_emulated() && graphs && i % 4 > 1) CHECK((now.replays == before.replays + 1 && now.launches == before.launches));
       all.push_back(floats(copy_of(y[i / 4], c.device, Device::cpu)));
     }

@@ -79,7 +79,8 @@ TEST_CASE("emulator: what no graph can hold is refused with the graph's name") {
         "graph of the test: an allocation of device memory after 0 launches, copies and fills, which no graph can hold");
   CHECK(captured([&] { copy_from(pinned.data()), copy_from(&pageable); }) ==
         "graph of the test: a copy with pageable memory of the host after 1 launches, copies and fills, which no graph can hold");
-  CHECK(captured([&] { copy(Device::cpu, pinned.data(), Device::cuda, x.tensor().data, 4); }).find("a copy that waits") != std::string::npos);
+  CHECK(captured([&] { copy(Device::cpu, pinned.data(), Device::cuda, x.tensor().data, 4); }).find("a copy that waits") !=
+        std::string::npos);
   CHECK(captured([&] { const Storage s = Storage::beside(Device::cuda, 4); }).find("an allocation of pinned memory") != std::string::npos);
   CHECK(captured([&] { cuda_wait(); }).find("a wait") != std::string::npos);
   CHECK(captured([&] { event.wait(); }).find("a wait") != std::string::npos);
@@ -122,7 +123,9 @@ TEST_CASE("emulator: what comes again is replayed from the third time on, and no
     Replays r(c);
     int prepared = 0, worked = 0;
     for (int i = 0; i < times; i++)
-      for (const uint64_t key : {1, 2}) r.run("of the test", {key}, [&] { prepared++; }, [&] { worked++; });
+      for (const uint64_t key : {1, 2})
+        r.run(
+            "of the test", {key}, [&] { prepared++; }, [&] { worked++; });
     return std::vector<int>{prepared, worked, int(r.size())};
   };
   CHECK(calls(gpu(), 1) == std::vector<int>{2, 2, 0});
@@ -133,8 +136,12 @@ TEST_CASE("emulator: what comes again is replayed from the third time on, and no
   CHECK(calls(plain, 5) == std::vector<int>{10, 10, 0});
   Replays many(gpu());  // the least recently used are dropped
   for (int round = 0; round < 2; round++)
-    for (uint64_t key = 0; key < 20; key++) many.run("of the test", {key}, [] {}, [] {});
+    for (uint64_t key = 0; key < 20; key++)
+      many.run(
+          "of the test", {key}, [] {}, [] {});
   CHECK(many.size() == 20);
-  for (uint64_t key = 0; key < 200; key++) many.run("of the test", {key + 100}, [] {}, [] {});
+  for (uint64_t key = 0; key < 200; key++)
+    many.run(
+        "of the test", {key + 100}, [] {}, [] {});
   CHECK(many.size() == 0);
 }

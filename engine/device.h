@@ -29,6 +29,7 @@ struct Context {
   Isa isa = best_isa();
   Device device = Device::cpu;
   void* stream = nullptr;  // of the CUDA device; null is its default stream
+  bool graphs = true;      // work that comes again on a GPU is launched as a whole (engine/replays.h)
 };
 
 /// Calls f(tag) with the tag of an instruction set: for what only the CPU back ends define.

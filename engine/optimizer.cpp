@@ -21,7 +21,7 @@ void OptimizerState::allocate(const ParameterSet& params, bool with_ema) {
   v = Array({params.size()}, params.type(), device);
   ema = Array(), decays = Array();
   step = 0, started = false;
-  sums = Storage(0, device);
+  sums = Storage(0, device), told = Storage::beside(device);
   if (device != Device::cpu) {
     Array runs({params.size() / ParameterSet::kAlignment}, DType::i32);
     for (const Parameter& p : params.all())

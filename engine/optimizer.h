@@ -35,7 +35,7 @@ struct OptimizerState {
   Array ema;             // empty unless allocated with one
   int64_t step = 0;      // updates done
   Array decays;          // of a device: 1 for each run of 16 elements whose parameter decays, i32
-  Storage sums;          // of the gradient's squares: what adamw_start() leaves for adamw_finish(), no state
+  Storage sums, told;    // what adamw_stage() and adamw_run() leave for adamw_finish(), no state: on the device, and the host's side of it
   bool started = false;  // a step whose adamw_finish() is to come
 
   /// Zero moments; the running mean starts at the parameters' values, which must be allocated. Forgets what was there.

@@ -28,6 +28,11 @@ STFLOW_BOTH inline Philox4 philox(Philox4 c, uint32_t k0, uint32_t k1, int round
   return c;
 }
 
+/// Step and slot of a key, in the memory of a device: where kernels read them, the launches of a step are those of the step before.
+struct KeyPlace {
+  uint32_t step, slot;
+};
+
 /// A place in the program's randomness: seed + stream + two coordinates (step, slot). draw(i) gives four words for index i.
 struct RandomKey {
   uint64_t seed = 0;
@@ -36,6 +41,12 @@ struct RandomKey {
   RandomKey() = default;
   STFLOW_BOTH RandomKey(uint64_t seed_, Stream s, uint32_t step_ = 0, uint32_t slot_ = 0)
       : seed(seed_), stream(uint32_t(s)), step(step_), slot(slot_) {}
+  /// This key at that place; itself where there is none.
+  STFLOW_BOTH RandomKey at(const KeyPlace* place) const {
+    RandomKey k = *this;
+    if (place) k.step = place->step, k.slot = place->slot;
+    return k;
+  }
   /// Index below 2^32; stream and slot share a counter word (slot < 2^24).
   STFLOW_BOTH Philox4 draw(uint64_t i, int rounds = 10) const {
     return philox({{uint32_t(i), uint32_t(i >> 32), step, (stream << 24) ^ slot}}, uint32_t(seed), uint32_t(seed >> 32), rounds);

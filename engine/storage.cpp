@@ -23,7 +23,36 @@ void copy(Device to_device, void* to, Device from_device, const void* from, size
   else cuda_copy(to, from, bytes, to_device == Device::cpu, stream);
 }
 
-Staged::Staged(Shape shape, DType type, const Context& context) : context_(context), here_(shape, type) {
+Storage Storage::beside(Device device, size_t bytes) {
+  Storage s;
+  s.pinned_ = device == Device::cuda;
+  s.reserve(bytes);
+  return s;
+}
+
+Array Array::beside(Device device, Shape shape, DType type) {
+  Array a;
+  a.storage_ = Storage::beside(device, size_t(shape.size()) * bytes_of(type) + 1);
+  a.tensor_ = {a.storage_.data(), shape, type};
+  return a;
+}
+
+Returned::Returned(Shape shape, DType type, const Context& context) : context_(context), here_(Array::beside(context.device, shape, type)) {
+  if (context.device == Device::cuda) fetched_ = std::make_unique<CudaEvent>();
+}
+
+void Returned::fetch(const Tensor& from) {
+  check(from.bytes() <= here_.tensor().bytes(), "fetch: {} bytes, expected at most {}", from.bytes(), here_.tensor().bytes());
+  if (context_.device == Device::cpu) return copy(Device::cpu, here_.tensor().data, Device::cpu, from.data, from.bytes());
+  cuda_copy(here_.tensor().data, from.data, from.bytes(), false, context_.stream);
+  fetched_->record(context_.stream);
+}
+
+void Returned::wait() const {
+  if (fetched_) fetched_->wait();
+}
+
+Staged::Staged(Shape shape, DType type, const Context& context) : context_(context), here_(Array::beside(context.device, shape, type)) {
   if (context.device != Device::cpu) there_ = Array(shape, type, context.device);
 }
 
@@ -48,6 +77,7 @@ Storage::~Storage() { release(); }
 
 void Storage::release() {
   if (device_ == Device::cuda) cuda_release(data_);
+  else if (pinned_) cuda_release_host(data_);
   else std::free(data_);
   data_ = nullptr, bytes_ = 0;
 }
@@ -59,6 +89,12 @@ void Storage::reserve(size_t bytes) {
     data_ = cuda_allocate(bytes);
     bytes_ = bytes;
     return cuda_fill(data_, 0, bytes);
+  }
+  if (pinned_) {
+    data_ = cuda_allocate_host(bytes);
+    bytes_ = bytes;
+    std::memset(data_, 0, bytes);
+    return;
   }
   const bool huge = bytes >= 4 * kHugePage;
   // Large memory is the system's again once it is freed. By itself glibc would begin to keep it after the first time, and an encoder that

@@ -2,8 +2,10 @@
 #pragma once
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <utility>
 
+#include "engine/cuda/devices.h"
 #include "engine/device.h"
 #include "engine/tensor.h"
 
@@ -19,9 +21,12 @@ class Storage {
  public:
   Storage() = default;
   explicit Storage(size_t bytes, Device device = Device::cpu) : device_(device) { reserve(bytes); }
-  Storage(Storage&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)), device_(o.device_) {}
+  /// The host's memory, pinned where `device` is a GPU: copies between the two keep nobody waiting.
+  static Storage beside(Device device, size_t bytes = 0);
+  Storage(Storage&& o) noexcept
+      : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)), device_(o.device_), pinned_(o.pinned_) {}
   Storage& operator=(Storage&& o) noexcept {
-    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_, o.device_);
+    std::swap(data_, o.data_), std::swap(bytes_, o.bytes_), std::swap(device_, o.device_), std::swap(pinned_, o.pinned_);
     return *this;
   }
   Storage(const Storage&) = delete;
@@ -39,6 +44,7 @@ class Storage {
   void* data_ = nullptr;
   size_t bytes_ = 0;
   Device device_ = Device::cpu;
+  bool pinned_ = false;
 };
 
 /// A tensor together with its memory.
@@ -51,13 +57,16 @@ class Array {
   [[nodiscard]] const Tensor& tensor() const { return tensor_; }
   operator const Tensor&() const { return tensor_; }
   template <class T> [[nodiscard]] T* as() const { return tensor_.as<T>(); }
+  /// As Storage::beside().
+  static Array beside(Device device, Shape shape, DType type);
 
  private:
   Storage storage_;
   Tensor tensor_;
 };
 
-/// What the host writes and a context's device reads; on the CPU one memory is both.
+/// What the host writes and a context's device reads; on the CPU one memory is both. On a GPU the host's side is pinned: after a send() it
+/// must stay as it is until the host has waited for the stream.
 class Staged {
  public:
   Staged(Shape shape, DType type, const Context& context);
@@ -66,10 +75,28 @@ class Staged {
   /// The device's side; the host's numbers are there after send().
   operator const Tensor&() const { return context_.device == Device::cpu ? here_.tensor() : there_.tensor(); }
   void send() const;
+  [[nodiscard]] DType type() const { return here_.tensor().type; }
 
  private:
   Context context_;
   Array here_, there_;
+};
+
+/// What a context's device writes and the host reads while the device goes on; on the CPU it is copied at once.
+class Returned {
+ public:
+  Returned(Shape shape, DType type, const Context& context);
+  /// Puts the copy of `from`, at most as large, into the stream.
+  void fetch(const Tensor& from);
+  /// Waits for the last fetch(), and for no work behind it.
+  void wait() const;
+  /// What was fetched: there after wait().
+  template <class T> [[nodiscard]] const T* as() const { return here_.as<T>(); }
+
+ private:
+  Context context_;
+  Array here_;
+  std::unique_ptr<CudaEvent> fetched_;  // of a device
 };
 
 /// A copy of `t`, which is in the memory of `from`, in that of `to`.

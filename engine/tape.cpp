@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "engine/cuda/memory.h"
+
 namespace stflow {
 
 Tape::~Tape() {
@@ -193,10 +195,8 @@ void Tape::backward(Var loss, const std::function<void(int node)>& passed) {
     if (i == loss.id) {
       check(node.op && node.wants_grad && node.value.size() == 1, "backward: the loss must be one number that depends on a parameter");
       born_[size_t(i)] = 1;
-      by_type(node.grad.type, [&](auto zero) {
-        const decltype(zero) one = 1;
-        copy(context_.device, node.grad.data, Device::cpu, &one, sizeof one, context_.stream);
-      });
+      if (context_.device == Device::cuda) cuda_store(node.grad.as<float>(), 1, context_.stream);
+      else by_type(node.grad.type, [&](auto zero) { *node.grad.as<decltype(zero)>() = 1; });
     }
     if (!node.op || !node.wants_grad || !born_[size_t(i)]) continue;
     for (int k = 0; k < node.inputs; k++)

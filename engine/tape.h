@@ -95,6 +95,8 @@ class Tape {
   void layer(const char* name) { layer_ = name; }
   /// After each op, throws Exit::data naming op, layer, direction, shape and index of the first NaN or Inf.
   void check_finite(bool on) { check_finite_ = on; }
+  /// True while something looks at each op's result, which a graph cannot stop for.
+  [[nodiscard]] bool watched() const { return check_finite_ || scorch_ || watch_ || tamper_; }
   /// Called after each op: for measurements. `call` is what the op was given.
   using Watch = void (*)(void* state, const char* op, const Call& call, bool backward);
   void watch(Watch f, void* state) { watch_ = f, watch_state_ = state; }

@@ -29,7 +29,8 @@ struct Dropouts {
   bool training = false;
   RandomKey key;
   uint32_t next = 0;
-  Dropout operator()(float p) { return training && p > 0 ? Dropout{p, key, next++} : Dropout{}; }
+  const KeyPlace* now = nullptr;  // as of Dropout
+  Dropout operator()(float p) { return training && p > 0 ? Dropout{p, key, next++, now} : Dropout{}; }
 };
 
 /// The reference's SwiGLU block: in -> packed (2m) -> gate, dropout, norm (m) -> out, dropout.

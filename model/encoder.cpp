@@ -4,9 +4,11 @@
 #include <bit>
 #include <charconv>
 
+#include "engine/replays.h"
 #include "engine/safetensors.h"
 #include "engine/threads.h"
 #include "model/key_maps.h"
+#include "ops/pixels.h"
 
 namespace stflow {
 namespace {
@@ -54,7 +56,17 @@ struct Encoder::Program {
   Network net;
   double microns;
   int64_t batch;
-  Staged images;  // (batch, size, size, 3), normalised
+  Array images, table;  // (batch, size, size, 3), normalised; what each byte of a channel becomes
+  /// The patches and features of a batch that is under way.
+  struct Batch {
+    Storage room, there;  // the patches in the host's memory, and in that of a device
+    Array features;
+    std::unique_ptr<Returned> back;
+  };
+  std::vector<Batch> batches;
+  int64_t begun = 0, finished = 0;
+  std::unique_ptr<CudaStream> side;  // of a device: copies patches beside the computation
+  Replays replays;
   std::map<int64_t, std::unique_ptr<Run>> runs;
   std::map<std::string, std::string> identity;
 
@@ -64,7 +76,20 @@ struct Encoder::Program {
         net(set, c),
         microns(microns_),
         batch(batch_ > 0 ? batch_ : batch_of(net)),
-        images({batch, net.input().image, net.input().image, 3}, DType::f32, context) {
+        images({batch, net.input().image, net.input().image, 3}, DType::f32, context.device),
+        replays(context) {
+    const Array bytes({3, 256}, DType::f32);
+    for (size_t k = 0; k < 3; k++)
+      for (int v = 0; v < 256; v++) bytes.as<float>()[k * 256 + size_t(v)] = (float(v) / 255.0f - net.input().mean[k]) / net.input().std[k];
+    table = copy_of(bytes, Device::cpu, context.device, context.stream);
+    if (context.device == Device::cuda) side = std::make_unique<CudaStream>();
+    for (int64_t i = 0; i < ahead(); i++) {
+      const size_t most = size_t(batch * size() * size() * 3);
+      batches.push_back({Storage::beside(context.device, most), Storage(side ? most : 0, context.device),
+                         Array({batch, net.features()}, DType::f32, context.device),
+                         std::make_unique<Returned>(Shape{batch, net.features()}, DType::f32, context)});
+    }
+    if (side) cuda_follow(side->get(), context.stream);  // which clears the memory
     if (context.device != Device::cpu && precision != Precision::stored && precision != Precision::f32)
       fail(Exit::usage, "--precision: found 16 or 8 bits on a GPU, expected stored or f32");
   }
@@ -88,33 +113,50 @@ struct Encoder::Program {
     run_of(batch);
   }
 
+  [[nodiscard]] int64_t size() const { return net.input().image; }
+  [[nodiscard]] int64_t ahead() const { return context.device == Device::cpu ? 1 : 2; }
+
   Run& run_of(int64_t many) {
     std::unique_ptr<Run>& r = runs[many];
     if (!r) r = std::make_unique<Run>(net, set, images, many, context);
     return *r;
   }
 
-  /// Features of the first `many` images.
-  void run(int64_t many, float* out) {
-    images.send();
+  /// Features of as many patches, which are where the context's device reads them, into `out` there.
+  void run(const uint8_t* rgb, int64_t many, float* out) {
+    Tensor some = images;
+    some.shape.n[0] = many;
+    on(context, [&](auto b) { look_up_pixels(b, rgb, table, some); });
     Run& r = run_of(many);
-    r.tape.forward();
+    replays.run(
+        "encoder", {uint64_t(many)}, [] {}, [&] { r.tape.forward(); });
     const Tensor all = r.tape.value(r.features);
-    copy(Device::cpu, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
+    copy(context.device, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
   }
 
-  /// Bytes to ((x / 255) - mean) / std.
-  void normalise(const uint8_t* rgb, int64_t n) {
-    const ImageInput& c = net.input();
-    float table[3][256];
-    for (size_t k = 0; k < 3; k++)
-      for (int v = 0; v < 256; v++) table[k][v] = (float(v) / 255.0f - c.mean[k]) / c.std[k];
-    const int64_t row = c.image * 3;
-    parallel_for(n * c.image, 64, [&](int64_t begin, int64_t end) {
-      float* to = images.as<float>();
-      for (int64_t i = begin * row; i < end * row; i += 3)
-        to[i] = table[0][rgb[i]], to[i + 1] = table[1][rgb[i + 1]], to[i + 2] = table[2][rgb[i + 2]];
-    });
+  void begin(int64_t n) {
+    check(n > 0 && n <= batch && begun - finished < ahead(), "encoder: {} patches begun, {} batches before, expected at most {} of {}", n,
+          begun - finished, ahead(), batch);
+    Batch& b = batches[size_t(begun++ % ahead())];
+    const int64_t pixels = size() * size() * 3, dim = net.features();
+    const auto* rgb = static_cast<const uint8_t*>(b.room.data());
+    if (context.device == Device::cuda) {  // into memory that the batch before this one's last has done with: it is finished
+      copy(Device::cuda, b.there.data(), Device::cpu, rgb, size_t(n * pixels), side->get());
+      cuda_follow(context.stream, side->get());
+      rgb = static_cast<const uint8_t*>(b.there.data());
+    }
+    for (int64_t i = 0, many = batch; i < n; i += many) {
+      if (n - i < batch) many = int64_t(std::bit_floor(uint64_t(n - i)));  // few programs serve any number
+      run(rgb + i * pixels, many, b.features.as<float>() + i * dim);
+    }
+    b.back->fetch(view(b.features.as<float>(), {n, dim}));
+  }
+
+  const float* finish() {
+    check(begun > finished, "encoder: no batch is begun");
+    const Batch& b = batches[size_t(finished++ % ahead())];
+    b.back->wait();
+    return b.back->as<float>();
   }
 };
 
@@ -157,14 +199,26 @@ double Encoder::microns() const { return program_->microns; }
 int64_t Encoder::batch() const { return program_->batch; }
 const std::map<std::string, std::string>& Encoder::identity() const { return program_->identity; }
 
+uint8_t* Encoder::room() { return static_cast<uint8_t*>(program_->batches[size_t(program_->begun % ahead())].room.data()); }
+void Encoder::begin(int64_t n) { program_->begin(n); }
+const float* Encoder::finish() { return program_->finish(); }
+int64_t Encoder::ahead() const { return program_->ahead(); }
+int64_t Encoder::begun() const { return program_->begun - program_->finished; }
+
 void Encoder::embed(const uint8_t* rgb, int64_t n, float* features) {
+  while (begun() > 0) finish();  // of somebody who gave up
   const int64_t pixels = int64_t(size()) * size() * 3;
-  for (int64_t i = 0; i < n;) {
-    int64_t many = batch();  // what is left in the end goes in powers of two, so that few programs serve any number
-    if (n - i < many) many = int64_t(std::bit_floor(uint64_t(n - i)));
-    program_->normalise(rgb + i * pixels, many);
-    program_->run(many, features + i * dim());
-    i += many;
+  for (int64_t i = 0, done = 0; done < n;) {
+    if (i < n) {
+      const int64_t many = std::min(batch(), n - i);
+      std::copy_n(rgb + i * pixels, many * pixels, room());
+      begin(many);
+      i += many;
+    }
+    if (i < n && begun() < ahead()) continue;
+    const int64_t many = std::min(batch(), n - done);
+    std::copy_n(finish(), many * dim(), features + done * dim());
+    done += many;
   }
 }
 

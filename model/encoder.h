@@ -39,6 +39,15 @@ class Encoder {
   /// Features (n, dim()) of n patches (size, size, 3), 8-bit RGB. The same bytes for a patch whatever its neighbours.
   void embed(const uint8_t* rgb, int64_t n, float* features);
 
+  /// The same in halves, so that a GPU computes one batch while the next is brought. begin() puts the first n <= batch() patches of room()
+  /// (pinned, for a GPU) to work, and room() is another from then on; finish() waits for the features (n, dim()) of the batch begun first,
+  /// which stay until ahead() more are begun. At most ahead() are begun and not finished, 2 on a GPU; on a CPU 1, done by begin().
+  [[nodiscard]] uint8_t* room();
+  void begin(int64_t n);
+  const float* finish();
+  [[nodiscard]] int64_t ahead() const;
+  [[nodiscard]] int64_t begun() const;  // and not finished
+
  private:
   struct Program;
   std::unique_ptr<Program> program_;

@@ -75,7 +75,16 @@ void Predictor::draw(const Slide& slide, const std::vector<float>& inputs, const
   std::optional<Array> known;
   if (!held.empty()) known = there({held.data(), {n, g}, DType::f32});
   const PriorSampler start(prior, targets, context_);
-  std::vector<float> own(size_t(tile.own * g));
+  // Two, so that a GPU goes on to the next draw while the host takes one.
+  Returned own[] = {{{tile.own, g}, DType::f32, context_}, {{tile.own, g}, DType::f32, context_}};
+  const int most = context_.device == Device::cpu ? 1 : 2;
+  int begun = 0, taken = 0;
+  const auto take_next = [&] {
+    const Returned& next = own[taken++ % 2];
+    next.wait();
+    take(next.as<float>());
+    if (options.each_draw) options.each_draw();
+  };
   const int members = config.members, draws = (config.samples + members - 1) / members;
   for (int m = 0; m < members; m++) {
     Sampler sampler(*denoiser_, *parameters_[size_t(m)], context_);
@@ -83,10 +92,10 @@ void Predictor::draw(const Slide& slide, const std::vector<float>& inputs, const
     for (int s = 0; s < draws; s++) {
       start.sample(ranks, RandomKey(config.seed, Stream::prior, 0xffffffffu, uint32_t(m * draws + s)), y);
       sampler.sample(y, config.sample_steps, config.solver, {}, known ? known->tensor() : Tensor{});
-      copy(Device::cpu, own.data(), context_.device, y.tensor().data, own.size() * sizeof(float), context_.stream);
-      take(own.data());
-      if (options.each_draw) options.each_draw();
+      own[begun++ % 2].fetch(view(y.as<float>(), {tile.own, g}));
+      if (begun - taken == most) take_next();
     }
+    while (taken < begun) take_next();
   }
 }
 

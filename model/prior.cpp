@@ -54,9 +54,9 @@ PriorSampler::PriorSampler(const Prior& prior, const Standardizer& targets, cons
   if (targets.active()) mean_ = there(targets.mean), sd_ = there(targets.sd);
 }
 
-void PriorSampler::sample(const Tensor& rank, const RandomKey& key, const Tensor& y) const {
-  if (kind_ == PriorKind::gaussian) sample_gaussian(context_, rank, key, y);
-  else sample_zinb(context_, genes_, rank, key, true, mean_, sd_, y);
+void PriorSampler::sample(const Tensor& rank, const RandomKey& key, const Tensor& y, const KeyPlace* now) const {
+  if (kind_ == PriorKind::gaussian) sample_gaussian(context_, rank, key, y, now);
+  else sample_zinb(context_, genes_, rank, key, true, mean_, sd_, y, now);
 }
 
 }  // namespace stflow

@@ -25,8 +25,9 @@ struct Prior {
 class PriorSampler {
  public:
   PriorSampler(const Prior& prior, const Standardizer& targets, const Context& context);
-  /// As Prior::sample(), with rank and y in the memory of the device, where y is f32.
-  void sample(const Tensor& rank, const RandomKey& key, const Tensor& y) const;
+  /// As Prior::sample(), with rank and y in the memory of the device, where y is f32. There the key may be at the place `now` of its
+  /// memory.
+  void sample(const Tensor& rank, const RandomKey& key, const Tensor& y, const KeyPlace* now = nullptr) const;
 
  private:
   PriorKind kind_;

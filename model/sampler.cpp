@@ -12,7 +12,7 @@ std::vector<double> sampling_times(int steps) {
 }
 
 Sampler::Sampler(const Denoiser& denoiser, const ParameterSet& parameters, Context context)
-    : denoiser_(denoiser), parameters_(parameters), slide_tape_(context), step_tape_(context) {
+    : denoiser_(denoiser), parameters_(parameters), slide_tape_(context), step_tape_(context), replays_(context) {
   for (Storage* s : {&slide_arena_, &step_arena_, &state_}) *s = Storage(0, context.device);
 }
 
@@ -43,6 +43,7 @@ size_t Sampler::plan(const Tensor& features, const Tensor& frames, const Graph& 
 void Sampler::set_slide(const Tensor& features, const Geometry& geometry) {
   const int64_t n = features.shape[0], genes = denoiser_.config().genes;
   const DType type = features.type;
+  geometry_ = &geometry, features_ = features.cols();
   const Denoiser::Slide slide = record_slide(features, geometry.frames().values);
   slide_tape_.bind(slide_arena_, parameters_);
   slide_tape_.forward();
@@ -57,29 +58,58 @@ void Sampler::set_slide(const Tensor& features, const Geometry& geometry) {
   step_tape_.bind(step_arena_, parameters_);
 }
 
-Tensor Sampler::evaluate(double t) {
+// Times do not change from run to run: they are sent once, so that no run copies from the host.
+void Sampler::set_times(int steps, Solver solver) {
+  const std::vector<double> grid = sampling_times(steps);
+  std::vector<double> times;
+  for (size_t s = 0; s + 1 < grid.size(); s++) {
+    times.push_back(grid[s]);
+    if (solver == Solver::heun && s + 2 < grid.size()) times.push_back(grid[s] + (grid[s + 1] - grid[s]));
+  }
+  if (times_ && times == evaluated_ && times_->type() == time_.type) return;
+  evaluated_ = std::move(times);
+  times_.emplace(Shape{int64_t(evaluated_.size())}, time_.type, step_tape_.context());
   by_type(time_.type, [&](auto zero) {
-    const auto at = decltype(zero)(t);
-    const Context& c = step_tape_.context();
-    copy(c.device, time_.data, Device::cpu, &at, sizeof at, c.stream);
+    for (size_t i = 0; i < evaluated_.size(); i++) times_->as<decltype(zero)>()[i] = decltype(zero)(evaluated_[i]);
   });
+  times_->send();
+}
+
+Tensor Sampler::evaluate(int64_t evaluation) {
+  const Context& c = step_tape_.context();
+  const size_t bytes = bytes_of(time_.type);
+  copy(c.device, time_.data, c.device, static_cast<const char*>(Tensor(*times_).data) + size_t(evaluation) * bytes, bytes, c.stream);
   step_tape_.forward();
   return step_tape_.value(prediction_);
 }
 
 void Sampler::sample(const Tensor& y, int steps, Solver solver, const std::function<void(int, Tensor)>& each, const Tensor& known) {
-  const std::vector<double> times = sampling_times(steps);
   check(y.shape == y_.shape && y.type == y_.type, "sample: prior {}, expected {}", y.shape.text(), y_.shape.text());
+  set_times(steps, solver);
+  if (each || step_tape_.watched()) return walk(y, steps, solver, each, known);
+  const Graph& graph = geometry_->graph();
+  replays_.run(
+      "sampling",
+      {uint64_t(steps), uint64_t(solver), uint64_t(graph.n), uint64_t(graph.k), uint64_t(geometry_->frames().values.size()),
+       address(graph.idx.data), address(graph.distance.data), address(graph.reverse_start.data), address(graph.reverse.data),
+       address(slide_arena_.data()), address(step_arena_.data()), address(state_.data()), address(Tensor(*times_).data), address(y.data),
+       address(known.data), uint64_t(features_)},
+      [] {}, [&] { walk(y, steps, solver, {}, known); });
+}
+
+void Sampler::walk(const Tensor& y, int steps, Solver solver, const std::function<void(int, Tensor)>& each, const Tensor& known) {
+  const std::vector<double> times = sampling_times(steps);
   const Context c = step_tape_.context();
   copy(c.device, y_.data, c.device, y.data, y.bytes(), c.stream);
   // y keeps the prior draw until the last step.
   const auto hold = [&](double t, const Tensor& at) {
     if (known.data) on(c, [&](auto b) { hold_known(b, t, known, y, at); });
   };
+  int64_t evaluation = 0;
   for (int s = 0; s + 1 < steps; s++) {
     const double t = times[size_t(s)], dt = times[size_t(s) + 1] - t;
     hold(t, y_);
-    const Tensor x1 = evaluate(t);
+    const Tensor x1 = evaluate(evaluation++);
     if (each) each(s, x1);
     if (s + 2 == steps) {
       hold(1, x1);
@@ -89,7 +119,7 @@ void Sampler::sample(const Tensor& y, int steps, Solver solver, const std::funct
     } else {
       on(c, [&](auto b) { heun_predict(b, t, dt, x1, y_, kept_); });
       hold(t + dt, y_);
-      const Tensor end = evaluate(t + dt);
+      const Tensor end = evaluate(evaluation++);
       on(c, [&](auto b) { heun_correct(b, t, dt, end, kept_, y_); });
     }
   }

@@ -1,8 +1,10 @@
 // Sampling: Euler (or Heun) steps along the flow from the prior to expression (STFLOW.md 7).
 #pragma once
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "engine/replays.h"
 #include "model/denoiser.h"
 #include "model/geometry.h"
 
@@ -31,11 +33,15 @@ class Sampler {
   size_t plan(const Tensor& features, const Tensor& frames, const Graph& graph);
   /// Bytes of the two arenas for the slide set last.
   [[nodiscard]] size_t arena_bytes() const { return slide_bytes_ + step_bytes_; }
+  /// The graphs of a GPU: sample() without `each` is one, for a slide's shapes and the same y, steps, solver and known.
+  [[nodiscard]] const Replays& replays() const { return replays_; }
 
  private:
   Denoiser::Slide record_slide(const Tensor& features, const Tensor& frames);
   void record_step(const Denoiser::Slide& slide, const Graph& graph);
-  Tensor evaluate(double t);
+  void set_times(int steps, Solver solver);
+  Tensor evaluate(int64_t evaluation);
+  void walk(const Tensor& y, int steps, Solver solver, const std::function<void(int, Tensor)>& each, const Tensor& known);
 
   const Denoiser& denoiser_;
   const ParameterSet& parameters_;
@@ -44,6 +50,11 @@ class Sampler {
   size_t slide_bytes_ = 0, step_bytes_ = 0;
   Tensor y_, time_, kept_;
   Var prediction_;
+  const Geometry* geometry_ = nullptr;  // of the slide set last
+  int64_t features_ = 0;
+  std::vector<double> evaluated_;  // the times of a run's evaluations
+  std::optional<Staged> times_;    // the same where the device reads them
+  Replays replays_;
 };
 
 }  // namespace stflow

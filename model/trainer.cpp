@@ -30,7 +30,10 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       tape_(context),
       arena_(0, context.device),
       flow_(0, context.device),
-      disc_(0, context.device) {
+      disc_(0, context.device),
+      told_(Storage::beside(context.device, size_t(config.batch) * sizeof(Now))),
+      losses_({config.batch}, DType::f32, context),
+      replays_(context) {
   check(!slides.empty(), "trainer: no slides");
   check(parameters.device() == context.device, "trainer: the parameters are not in the memory of the context's device");
   optimizer_.allocate(parameters, config.adam.ema_decay > 0);
@@ -45,7 +48,6 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
   }
   flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + kAlign);
-  losses_.resize(size_t(config.batch));
   item_.set_whole(slides[largest], *geometries_[largest]);
   run({item_.inputs(), item_.targets(), item_.ranks()}, 0, {});  // plans only
   arena_.reserve(arena_bytes_);
@@ -96,34 +98,61 @@ Trainer::Data Trainer::prepare(int slot) {
   return d;
 }
 
+// Writes the slot's Now: the one copy from the host, in an order of its own, so that each slot's stays until the device has it.
+void Trainer::tell(int slot) {
+  const Context c = tape_.context();
+  const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
+  const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
+  Now& now = static_cast<Now*>(told_.data())[slot];
+  now = {{step, place}, float(open01(r.v[0], r.v[1])), float(item_.size())};
+  copy(c.device, flow_.data(), Device::cpu, &now, sizeof now, c.stream);
+}
+
+// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do. Several
+// ranks exchange parts of the gradients from within the backward pass, by NCCL on a second stream and with the store asked: kernel by
+// kernel.
+bool Trainer::in_graphs() const { return config_.item == ItemLaw::whole && ranks_.size() == 1 && !tape_.watched(); }
+
 // Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
 // squared errors there.
 void Trainer::run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
-  const Tensor time = view(static_cast<float*>(flow_.data()), {1});
+  static_assert(sizeof(Now) <= kAlign);
+  auto* now = static_cast<Now*>(flow_.data());
+  const KeyPlace* keys = c.device == Device::cuda ? &now->place : nullptr;
+  const Tensor time = view(&now->time, {1});
   const Tensor yt{static_cast<char*>(flow_.data()) + kAlign, data.targets.shape, DType::f32};
-  if (sums.data) {
-    const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
-    const float t = float(open01(r.v[0], r.v[1])), spots = float(item_.size());
-    copy(c.device, time.data, Device::cpu, &t, sizeof t, c.stream);
-    copy(c.device, sums.as<float>() + parameters_.size(), Device::cpu, &spots, sizeof spots, c.stream);
-    prior_.sample(data.ranks, RandomKey(seed_, Stream::prior, step, place), yt);
-    on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
-  }
-  tape_.reset();
-  Dropouts dropouts{true, RandomKey(seed_, Stream::dropout, step, place)};
   const Geometry& g = item_.geometry();
-  const Denoiser::Slide slide = denoiser_.slide(tape_.input(data.inputs), tape_.input(g.frames().values), dropouts);
-  Var prediction = denoiser_.step(tape_.input(yt), tape_.input(time), slide, g.graph(), dropouts).prediction;
-  tape_.layer("loss");
-  Var loss = mse(prediction, tape_.input(data.targets), Reduction::sum);
-  arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
-  if (!sums.data) return;
-  tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
-  tape_.forward();
-  copy(c.device, sums.as<float>() + parameters_.grads().size() + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
-  tape_.backward(loss, passed);
+  Var loss;
+  const auto record = [&] {
+    tape_.reset();
+    Dropouts dropouts{.training = true, .key = RandomKey(seed_, Stream::dropout, step, place), .now = keys};
+    const Denoiser::Slide slide = denoiser_.slide(tape_.input(data.inputs), tape_.input(g.frames().values), dropouts);
+    Var prediction = denoiser_.step(tape_.input(yt), tape_.input(time), slide, g.graph(), dropouts).prediction;
+    tape_.layer("loss");
+    loss = mse(prediction, tape_.input(data.targets), Reduction::sum);
+    arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
+    if (sums.data) tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
+  };
+  if (!sums.data) return record();
+  const auto work = [&] {
+    copy(c.device, sums.as<float>() + parameters_.size(), c.device, &now->spots, sizeof now->spots, c.stream);
+    prior_.sample(data.ranks, RandomKey(seed_, Stream::prior, step, place), yt, keys);
+    on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
+    tape_.forward();
+    copy(c.device, sums.as<float>() + parameters_.grads().size() + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
+    tape_.backward(loss, passed);
+  };
+  tell(slot);
+  if (!in_graphs()) return record(), work();
+  const Graph& graph = g.graph();
+  replays_.run("training step",
+               {uint64_t(slot), uint64_t(graph.n), uint64_t(graph.k), uint64_t(g.frames().values.size()), address(sums.data),
+                address(data.inputs.data), address(data.targets.data), address(data.ranks.data), address(g.frames().values.data),
+                address(graph.idx.data), address(graph.distance.data), address(graph.reverse_start.data), address(graph.reverse.data),
+                address(arena_.data()), address(flow_.data())},
+               record, work);
 }
 
 void Trainer::run_slots(int begin, int end) {
@@ -197,18 +226,26 @@ StepReport Trainer::step() {
   report.step = steps_done() + 1;
   for (int slot = 0; slot < config_.batch; slot++) report.spots += spots_of(slot);
   const Tensor total = sum_slots();
-  copy(c.device, parameters_.grads().data, c.device, total.data, parameters_.grads().bytes(), c.stream);
   const int64_t warm = std::lround(config_.warmup * double(config_.steps));
   const Schedule schedule{config_.cosine ? Schedule::cosine : Schedule::constant, warm, config_.steps};
   report.lr = config_.adam.lr * schedule.factor(steps_done());
   const int64_t entries = report.spots * denoiser_.config().genes;
   const Tensor losses = view(total.as<float>() + parameters_.grads().size(), {config_.batch});
-  adamw_start(c, parameters_, config_.adam, report.lr, double(entries), optimizer_, losses);
+  adamw_stage(c, parameters_, config_.adam, report.lr, double(entries), optimizer_);
+  const auto update = [&] {
+    copy(c.device, parameters_.grads().data, c.device, total.data, parameters_.grads().bytes(), c.stream);
+    adamw_run(c, parameters_, config_.adam, optimizer_, losses);
+  };
+  if (in_graphs())
+    replays_.run(
+        "optimiser", {address(total.data), address(optimizer_.sums.data()), address(optimizer_.m.tensor().data)}, [] {}, update);
+  else update();
+  losses_.fetch(losses);
   // Only here does the host wait for a device.
   ranks_.wait();
-  copy(Device::cpu, losses_.data(), c.device, losses.data, losses.bytes(), c.stream);
   report.grad_norm = adamw_finish(c, optimizer_);
-  for (const float l : losses_) report.loss += double(l);
+  losses_.wait();
+  for (int slot = 0; slot < config_.batch; slot++) report.loss += double(losses_.as<float>()[slot]);
   report.loss /= double(entries);
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) name_non_finite(report.loss, report.grad_norm);
   return report;

@@ -6,6 +6,7 @@
 
 #include "engine/distributed/communicator.h"
 #include "engine/distributed/plan.h"
+#include "engine/replays.h"
 #include "model/buckets.h"
 #include "model/denoiser.h"
 #include "model/prior.h"
@@ -67,8 +68,15 @@ class Trainer {
   /// Replaces the weights by their running average, if one is kept.
   void use_average();
   [[nodiscard]] Tape& tape() { return tape_; }
+  /// The graphs of a GPU: one for each whole slide and slot, and the optimiser's.
+  [[nodiscard]] const Replays& replays() const { return replays_; }
 
  private:
+  /// What a slot has of its own in each step, in the memory of the device: no launch has it as an argument.
+  struct Now {
+    KeyPlace place;  // of the prior's and the dropouts' keys
+    float time, spots;
+  };
   /// An item's numbers in the memory of the device.
   struct Data {
     Tensor inputs, targets, ranks;
@@ -78,6 +86,8 @@ class Trainer {
   [[nodiscard]] RandomKey disc_key(int slot) const { return {seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2}; }
   [[nodiscard]] int64_t spots_of(int slot) const;
   Data prepare(int slot);
+  void tell(int slot);
+  [[nodiscard]] bool in_graphs() const;
   void run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed = {});
   void run_slots(int begin, int end);
   Tensor sum_slots();
@@ -106,9 +116,11 @@ class Trainer {
   std::vector<Array> resident_;                        // of whole slides on a device: inputs, targets and ranks of each
   Item item_;
   Tape tape_;
-  Storage arena_, flow_, disc_;  // flow_: t, then Y_t; disc_: a disc's numbers on a device
+  Storage arena_, flow_, disc_;  // flow_: Now, then Y_t; disc_: a disc's numbers on a device
+  Storage told_;                 // the host's side of Now, of each slot
   size_t arena_bytes_ = 0;
-  std::vector<float> losses_;
+  Returned losses_;
+  Replays replays_;
 };
 
 }  // namespace stflow

@@ -24,6 +24,12 @@ double adamw_step(const Context& context, const ParameterSet& params, const Adam
 void adamw_start(const Context& context, const ParameterSet& params, const AdamOptions& options, double lr, double count,
                  OptimizerState& state, const Tensor& guard = {});
 double adamw_finish(const Context& context, OptimizerState& state);
+/// adamw_start() in two: the first writes what this step has of its own, with one copy; the second puts the work into the stream, the same
+/// launches in every step, so that a graph can hold it.
+void adamw_stage(const Context& context, const ParameterSet& params, const AdamOptions& options, double lr, double count,
+                 OptimizerState& state);
+void adamw_run(const Context& context, const ParameterSet& params, const AdamOptions& options, OptimizerState& state,
+               const Tensor& guard = {});
 
 /// The constants of one step, as the kernel needs them.
 struct AdamwStep {
@@ -32,6 +38,18 @@ struct AdamwStep {
   double root;        // 1 / sqrt(1 - b2^t)
   double eps, decay;  // decay = lr * weight_decay, where a parameter decays
   double ema;         // 1 - d; unused without a running mean
+};
+
+/// AdamwStep in float, rounded as the CPU's kernel does.
+struct AdamwRounded {
+  float one1, beta2, one2, rate, root, eps, shrink, follow;
+};
+
+/// What a step has of its own, in the back end's memory.
+struct AdamwNow {
+  AdamwStep step;
+  AdamwRounded rounded;
+  double count;
 };
 
 /// The gradient's norm, and what that makes of a stored number: gradient = scale * stored.
@@ -52,8 +70,8 @@ inline constexpr int64_t kSquarePiece = 8192;
 /// partial[i] = sum of x^2 over the i-th piece, in float64: number j of it in lane j % 16, lanes by the tree i with i + 8, + 4, + 2, + 1.
 template <class B> void square_sums(B, Tensor x, double* partial);
 /// Updates every parameter and its state, nothing if the norm is not finite.
-template <class B> void adamw_update(B, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state);
+template <class B> void adamw_update(B, const AdamwNow* now, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state);
 /// *norm from the sum of the partial sums, which are used up: neighbours are added until one number is left, as the host does.
-void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, const Tensor& guard, AdamwNorm* norm);
+void adamw_norm(Cuda on, double* partial, int64_t pieces, const AdamwNow* now, double clip_norm, const Tensor& guard, AdamwNorm* norm);
 
 }  // namespace stflow

@@ -13,6 +13,7 @@ struct Dropout {
   float p = 0;
   RandomKey key;
   uint32_t place = 0;
+  const KeyPlace* now = nullptr;  // in a device's memory: its kernels draw with the key there
   [[nodiscard]] bool active() const { return p > 0; }
   /// Of 65,536 values of a half, how many drop; never all.
   [[nodiscard]] uint32_t dropped() const { return p < 65535.0f / 65536 ? uint32_t(double(p) * 65536 + 0.5) : 65535; }

@@ -6,11 +6,11 @@
 
 namespace stflow {
 
-void sample_gaussian(const Context& context, const Tensor& rank, const RandomKey& key, const Tensor& out) {
+void sample_gaussian(const Context& context, const Tensor& rank, const RandomKey& key, const Tensor& out, const KeyPlace* now) {
   const int64_t n = out.shape[0], columns = out.cols();
   check(out.shape.rank == 2 && rank.shape == Shape{n} && columns < (1 << 24), "gaussian: ranks {}, output {}", rank.shape.text(),
         out.shape.text());
-  if (context.device == Device::cuda) return gaussian_draws(Cuda{context.stream}, rank, key, out);
+  if (context.device == Device::cuda) return gaussian_draws(Cuda{context.stream}, rank, key, out, now);
   by_type(out.type, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(n, 1 + 4096 / std::max<int64_t>(columns, 1), [&](int64_t first, int64_t last) {

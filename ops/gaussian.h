@@ -15,9 +15,10 @@ STFLOW_BOTH inline double draw_gaussian(const RandomKey& key, uint32_t spot, uin
 }
 
 /// out (n, G) f32 or f64 = a draw for each spot, of canonical rank (n) i32, and gene. On a device all tensors are in its memory, out is
-/// f32 and nothing waits; its log and cos may differ from the host's in the last bit of float64.
-void sample_gaussian(const Context& context, const Tensor& rank, const RandomKey& key, const Tensor& out);
+/// f32 and nothing waits; its log and cos may differ from the host's in the last bit of float64. There the key may be at the place `now` of
+/// its memory.
+void sample_gaussian(const Context& context, const Tensor& rank, const RandomKey& key, const Tensor& out, const KeyPlace* now = nullptr);
 /// What it does on a device.
-void gaussian_draws(Cuda on, const Tensor& rank, const RandomKey& key, const Tensor& out);
+void gaussian_draws(Cuda on, const Tensor& rank, const RandomKey& key, const Tensor& out, const KeyPlace* now);
 
 }  // namespace stflow

@@ -30,13 +30,13 @@ Tensor zinb_table(const std::vector<Zinb>& genes) {
 }
 
 void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean,
-                 const Tensor& sd, const Tensor& out) {
+                 const Tensor& sd, const Tensor& out, const KeyPlace* now) {
   const int64_t n = out.shape[0], columns = out.cols(), count = genes.shape[0];
   check(out.shape.rank == 2 && rank.shape == Shape{n} && (count == columns || count == 1) && genes.cols() == 3 && columns < (1 << 24),
         "zinb: genes {}, ranks {}, output {}", genes.shape.text(), rank.shape.text(), out.shape.text());
   check(mean.shape == sd.shape && (!mean.data || mean.shape == Shape{columns}), "zinb: means {}, deviations {}, output {}",
         mean.shape.text(), sd.shape.text(), out.shape.text());
-  if (context.device == Device::cuda) return zinb_draws(Cuda{context.stream}, genes, rank, key, log1p, mean, sd, out);
+  if (context.device == Device::cuda) return zinb_draws(Cuda{context.stream}, genes, rank, key, log1p, mean, sd, out, now);
   const auto* position = rank.as<int32_t>();
   by_type(out.type, [&](auto zero) {
     using T = decltype(zero);

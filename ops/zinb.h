@@ -26,14 +26,14 @@ Tensor zinb_table(const std::vector<Zinb>& genes);
 /// all. Where `mean` and `sd` (G) f64 are given, out becomes (out - mean) / sd, in float64.
 /// A draw is keyed by rank (n) i32, the spot's position in barcode order, not by its row: permuting the spots permutes
 /// the draws, and threads change nothing. On a device all tensors are in its memory, out is f32 and nothing waits; its log
-/// and cos may differ from the host's in the last bit, and with it, rarely, a draw.
+/// and cos may differ from the host's in the last bit, and with it, rarely, a draw. There the key may be at the place `now` of its memory.
 void sample_zinb(const Context& context, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean,
-                 const Tensor& sd, const Tensor& out);
+                 const Tensor& sd, const Tensor& out, const KeyPlace* now = nullptr);
 /// On the host, unscaled.
 void sample_zinb(const std::vector<Zinb>& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& out);
 /// What sample_zinb() does on a device.
 void zinb_draws(Cuda on, const Tensor& genes, const Tensor& rank, const RandomKey& key, bool log1p, const Tensor& mean, const Tensor& sd,
-                const Tensor& out);
+                const Tensor& out, const KeyPlace* now);
 
 /// Maximum likelihood per gene for counts (n, G) f32 or f64 with mu_ig = depth_i * m_g; returns mu = m_g. depth (n) f64 >= 0 is
 /// each spot's relative sequencing depth (mean 1 keeps mu in counts); spots of depth 0 are left out.

@@ -21,6 +21,7 @@ std::string text_of(const CudaDevice& d) {
 void declare_device(Options& o, DeviceFlag& f) {
   o.flag("device", &f.device, "auto, cpu, cuda or cuda:N").placeholder("DEVICE");
   o.flag("emulate", &f.emulate, "with --device cuda in a build without CUDA: run the GPU's kernels on the CPU, for tests");
+  o.flag("graph", &f.graph, "on a GPU: start work that comes again as a whole; --no-graph goes kernel by kernel, to the same bits");
 }
 
 ChosenDevice choose_device(const DeviceFlag& f, int local_rank) {
@@ -29,7 +30,7 @@ ChosenDevice choose_device(const DeviceFlag& f, int local_rank) {
   int64_t number = d == "auto" || d == "cuda" ? 0 : d.starts_with("cuda:") ? parse_integer(d.substr(5)).value_or(-1) : -1;
   if (number < 0) fail(Exit::usage, "--device: found '{}', expected auto, cpu, cuda or cuda:N", d);
   Context on_gpu;
-  on_gpu.device = Device::cuda;
+  on_gpu.device = Device::cuda, on_gpu.graphs = f.graph;
   if (f.emulate && cuda_is_emulated() && d != "auto") return {on_gpu, "cuda, emulated on the CPU"};
   std::string why;
   const std::vector<CudaDevice> devices = cuda_devices(why);

@@ -11,12 +11,13 @@ namespace stflow {
 struct DeviceFlag {
   std::string device = "auto";
   bool emulate = false;
+  bool graph = true;
 };
 
 /// "NVIDIA H100, compute capability 9.0, 79 GB of 80 GB free".
 std::string text_of(const CudaDevice& d);
 
-/// Declares --device and --emulate.
+/// Declares --device, --emulate and --no-graph.
 void declare_device(Options& o, DeviceFlag& f);
 
 /// What a command runs on, and the sentence that says so.

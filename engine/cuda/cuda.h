@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/cuda/devices.h"
 #include "engine/device.h"
 
 #ifdef __CUDACC__
@@ -62,7 +63,7 @@ inline constexpr int kWarp = 32;
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 /// The stream of a call.
-inline cudaStream_t stream_of(Cuda on) { return static_cast<cudaStream_t>(on.stream); }
+inline cudaStream_t stream_of(Cuda on) { return static_cast<cudaStream_t>(cuda_stream(on.stream)); }
 /// Blocks of `block` threads for n elements; 0 for none.
 constexpr unsigned blocks_for(int64_t n, int64_t block) { return unsigned((n + block - 1) / block); }
 /// Counts one more and returns how many there were. Integers only: whatever the order of arrival, the count is the same.

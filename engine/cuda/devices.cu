@@ -51,10 +51,12 @@ std::vector<std::pair<std::string, std::string>> cuda_versions() {
           {"cuBLAS", std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2])}};
 }
 
+void* cuda_stream(void* stream) { return stream ? stream : cudaStreamPerThread; }
+
 void cuda_wait() { cuda_check(cudaDeviceSynchronize(), "device"); }
 
 bool cuda_done(void* stream) {
-  const cudaError_t e = cudaStreamQuery(static_cast<cudaStream_t>(stream));
+  const cudaError_t e = cudaStreamQuery(stream_of({stream}));
   if (e == cudaErrorNotReady) return false;
   cuda_check(e, "device");
   return true;
@@ -70,10 +72,19 @@ CudaStream::~CudaStream() { (void)cudaStreamDestroy(static_cast<cudaStream_t>(st
 void cuda_follow(void* later, void* earlier) {
   cudaEvent_t e = nullptr;
   cuda_check(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "event");
-  cuda_check(cudaEventRecord(e, static_cast<cudaStream_t>(earlier)), "event");
-  cuda_check(cudaStreamWaitEvent(static_cast<cudaStream_t>(later), e, 0), "event");
+  cuda_check(cudaEventRecord(e, stream_of({earlier})), "event");
+  cuda_check(cudaStreamWaitEvent(stream_of({later}), e, 0), "event");
   cuda_check(cudaEventDestroy(e), "event");  // at once for the host; the wait keeps it
 }
+
+CudaEvent::CudaEvent() {
+  cudaEvent_t e = nullptr;
+  cuda_check(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "event");
+  event_ = e;
+}
+CudaEvent::~CudaEvent() { (void)cudaEventDestroy(static_cast<cudaEvent_t>(event_)); }
+void CudaEvent::record(void* stream) { cuda_check(cudaEventRecord(static_cast<cudaEvent_t>(event_), stream_of({stream})), "event"); }
+void CudaEvent::wait() const { cuda_check(cudaEventSynchronize(static_cast<cudaEvent_t>(event_)), "event"); }
 #else
 std::vector<CudaDevice> cuda_devices(std::string& why_none) {
   why_none = "this build has no CUDA; `make CUDA=1` builds it in";
@@ -81,11 +92,22 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none) {
 }
 void cuda_use(int) {}
 std::vector<std::pair<std::string, std::string>> cuda_versions() { return {}; }
-void cuda_wait() {}
-bool cuda_done(void*) { return true; }
-CudaStream::CudaStream() = default;
+void* cuda_stream(void* stream) { return stream; }
+void cuda_wait() { emulator::wait(); }
+bool cuda_done(void* stream) {
+  emulator::arrive(stream);
+  return true;
+}
+CudaStream::CudaStream() : stream_(emulator::new_stream()) {}
 CudaStream::~CudaStream() = default;
-void cuda_follow(void*, void*) {}
+void cuda_follow(void* later, void* earlier) { emulator::follow(later, earlier); }
+CudaEvent::CudaEvent() = default;
+CudaEvent::~CudaEvent() = default;
+void CudaEvent::record(void* stream) {
+  emulator::refuse_recorded("an event");
+  stream_ = stream, number_ = emulator::enqueued();
+}
+void CudaEvent::wait() const { emulator::wait(stream_, number_); }
 #endif
 
 }  // namespace stflow

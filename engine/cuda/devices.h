@@ -1,6 +1,7 @@
 // Which GPUs there are, and which one this process works on.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,15 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none);
 void cuda_use(int number);
 /// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLAS", ...}. Empty in a build without CUDA.
 std::vector<std::pair<std::string, std::string>> cuda_versions();
+/// The stream that a null one stands for: CUDA's per-thread default stream, which unlike the one of all threads can be captured in a
+/// graph; any other is itself.
+void* cuda_stream(void* stream);
 /// Waits until all work of the current device is done; throws Exit::device for what went wrong in it.
 void cuda_wait();
 /// Whether all work of a stream is done, without waiting. Throws Exit::device for what went wrong in it.
 bool cuda_done(void* stream);
 
-/// A stream beside the default one, of the current device. The emulator has one stream, in which everything is done at once.
+/// A stream beside the default one, of the current device, which waits for no other. The emulator does all work at once.
 class CudaStream {
  public:
   CudaStream();
@@ -38,5 +42,23 @@ class CudaStream {
 };
 /// What is put into `later` from now on waits for what is in `earlier`.
 void cuda_follow(void* later, void* earlier);
+
+/// A place in a stream.
+class CudaEvent {
+ public:
+  CudaEvent();
+  ~CudaEvent();
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+  /// From now on it is behind all that has been put into the stream by now.
+  void record(void* stream);
+  /// The host waits until the work before it is done; at once where it was never recorded. Throws Exit::device for what went wrong in it.
+  void wait() const;
+
+ private:
+  void* event_ = nullptr;
+  void* stream_ = nullptr;  // of the emulator's
+  int64_t number_ = 0;
+};
 
 }  // namespace stflow

@@ -255,6 +255,8 @@ void* shared_array(int number, size_t bytes) {
 
 void run(const char* name, dim3 grid, dim3 dim, size_t shared, const std::function<void()>& thread) {
   check(!running, "kernel {}: launched from within a kernel", name);
+  if (recorded([=] { run(name, grid, dim, shared, thread); })) return;
+  count(&Counts::launches);
   const Running guard(name);
   const size_t n = size_t(dim.x) * dim.y * dim.z;
   if (n == 0 || n > 1024 || n % 32) refuse("a block of {} threads, expected 1 to 32 whole warps", n);

@@ -66,8 +66,39 @@ Memory memory();
 /// Device memory: filled with NaN; under ASan no one but kernels and the two calls below may touch it. Null where too little is free.
 void* allocate(size_t bytes);
 void release(void* p);
-void copy(void* to, const void* from, size_t bytes);
-void fill(void* p, int byte, size_t bytes);
+void* allocate_host(size_t bytes);
+void release_host(void* p);
+/// Done at once, except what a host must not believe yet: a copy into pinned memory is NaN there until the host waits for the stream (or an
+/// event behind it). Pinned memory from which a copy went must be unchanged by then: a GPU may come to it as late as that.
+void copy(void* to, const void* from, size_t bytes, bool wait = true, void* stream = nullptr);
+void fill(void* p, int byte, size_t bytes, void* stream = nullptr);
+void* new_stream();
+int64_t enqueued();  // copies with pinned memory so far
+/// Who waits for `later` has waited for what is in `earlier` by now.
+void follow(void* later, void* earlier);
+/// The host waits: for all streams, or for the copies up to `number` of one.
+void wait();
+void wait(void* stream, int64_t number);
+/// The same without being counted: the stream is found done. Throws Error (Exit::internal) for pinned memory that has changed.
+void arrive(void* stream);
+
+/// What the host has asked of the device since the program began.
+struct Counts {
+  int64_t launches = 0, copies = 0, fills = 0, replays = 0;  // of what is in a replayed graph, nothing is counted
+  int64_t allocations = 0, waits = 0;
+  int64_t pageable = 0;           // copies with host memory that is not pinned, which a driver has to stage
+  int64_t waits_before_work = 0;  // of the waits, those after which a launch, copy, fill or replay came
+};
+const Counts& counts();
+
+/// Work of a stream as a graph holds it: arguments and addresses as they were, memory as it is then.
+using Recording = std::vector<std::function<void()>>;
+/// Runs f, whose launches, copies and fills are not done but returned. Refuses by name (Error, Exit::internal) what the capture of a graph
+/// refuses: allocations, waits, copies with pageable memory of the host.
+Recording record(const char* name, const std::function<void()>& f);
+void replay(const Recording& recording);
+/// Throws if this thread records: no graph of ours has such a thing.
+void refuse_recorded(const char* what);
 
 void sync_block(int site);
 void sync_warp(int site);
@@ -99,7 +130,7 @@ struct Launch {
 
 template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), const Launch& l, A... args) {
   if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0) return;
-  emulator::run(name, l.grid, l.block, l.shared, [&] { kernel(static_cast<P>(args)...); });
+  emulator::run(name, l.grid, l.block, l.shared, [kernel, args...] { kernel(static_cast<P>(args)...); });
 }
 template <class T, int N, class Tag> T* shared_array() {
   static const int number = emulator::new_array();

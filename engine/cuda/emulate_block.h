@@ -17,6 +17,16 @@ std::vector<char> snapshot();
 /// Puts it back; nothing was allocated or released since.
 void restore(const std::vector<char>& bytes);
 
+/// Of device memory, or of the host's pinned memory.
+bool on_device(const void* p);
+bool pinned(const void* p);
+/// No copy comes to this pinned memory any more: it is released.
+void forget(const void* p);
+/// Puts `work` on the recording of this thread, if there is one.
+bool recorded(std::function<void()> work);
+/// One more launch, copy, fill or replay, unless it is part of a replay.
+void count(int64_t Counts::*what);
+
 /// A stack that can be left and entered again.
 struct Fiber;
 /// A fiber that runs body() when it is first entered; body never returns. The fiber lives until the program ends.

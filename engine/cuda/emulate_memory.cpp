@@ -17,7 +17,7 @@ namespace {
 // Of the regions: ranks of a test may be threads of one process.
 std::recursive_mutex lock;
 using Hold = std::lock_guard<std::recursive_mutex>;
-std::map<void*, size_t> regions;
+std::map<void*, size_t> regions, pinned_regions;
 int open_count = 0;
 size_t total = SIZE_MAX;
 
@@ -30,7 +30,18 @@ void guard(void* p, size_t bytes, bool shut) {
 #endif
 }
 
+bool within(const std::map<void*, size_t>& all, const void* p) {
+  const Hold hold(lock);
+  auto at = all.upper_bound(const_cast<void*>(p));
+  if (at == all.begin()) return false;
+  --at;
+  return static_cast<const char*>(p) < static_cast<const char*>(at->first) + std::max<size_t>(at->second, 1);
+}
+
 }  // namespace
+
+bool on_device(const void* p) { return within(regions, p); }
+bool pinned(const void* p) { return within(pinned_regions, p); }
 
 DeviceOpen::DeviceOpen() {
   const Hold hold(lock);
@@ -69,6 +80,8 @@ Memory memory() {
 }
 
 void* allocate(size_t bytes) {
+  refuse_recorded("an allocation of device memory");
+  count(&Counts::allocations);
   const Hold hold(lock);
   constexpr size_t kDeviceAlign = 256;
   void* p = nullptr;
@@ -90,14 +103,23 @@ void release(void* p) {
   std::free(p);
 }
 
-void copy(void* to, const void* from, size_t bytes) {
-  const DeviceOpen open;
-  if (bytes) std::memmove(to, from, bytes);
+void* allocate_host(size_t bytes) {
+  refuse_recorded("an allocation of pinned memory");
+  count(&Counts::allocations);
+  const Hold hold(lock);
+  void* p = std::malloc(std::max<size_t>(bytes, 1));
+  if (!p) fail(Exit::memory, "memory: {} bytes asked for, none free", bytes);
+  std::memset(p, 0xff, std::max<size_t>(bytes, 1));
+  pinned_regions[p] = bytes;
+  return p;
 }
 
-void fill(void* p, int byte, size_t bytes) {
-  const DeviceOpen open;
-  if (bytes) std::memset(p, byte, bytes);
+void release_host(void* p) {
+  if (!p) return;
+  forget(p);
+  const Hold hold(lock);
+  check(pinned_regions.erase(p) == 1, "emulator: released host memory that is not pinned");
+  std::free(p);
 }
 
 }  // namespace stflow::emulator

@@ -27,15 +27,21 @@ void* cuda_allocate(size_t bytes) {
 
 void cuda_release(void* p) { (void)cudaFree(p); }
 
+void* cuda_allocate_host(size_t bytes) {
+  void* p = nullptr;
+  cuda_check(cudaHostAlloc(&p, bytes > 0 ? bytes : 1, cudaHostAllocDefault), "pinned memory of the host");
+  return p;
+}
+
+void cuda_release_host(void* p) { (void)cudaFreeHost(p); }
+
 void cuda_copy(void* to, const void* from, size_t bytes, bool wait, void* stream) {
-  const auto s = static_cast<cudaStream_t>(stream);
+  const cudaStream_t s = stream_of({stream});
   cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, s), "copy");
   if (wait) cuda_check(cudaStreamSynchronize(s), "copy");
 }
 
-void cuda_fill(void* p, int byte, size_t bytes, void* stream) {
-  cuda_check(cudaMemsetAsync(p, byte, bytes, static_cast<cudaStream_t>(stream)), "fill");
-}
+void cuda_fill(void* p, int byte, size_t bytes, void* stream) { cuda_check(cudaMemsetAsync(p, byte, bytes, stream_of({stream})), "fill"); }
 #else
 bool cuda_is_emulated() { return true; }
 void* cuda_allocate(size_t bytes) {
@@ -44,8 +50,20 @@ void* cuda_allocate(size_t bytes) {
   out_of_memory(bytes, m.free, m.total);
 }
 void cuda_release(void* p) { emulator::release(p); }
-void cuda_copy(void* to, const void* from, size_t bytes, bool, void*) { emulator::copy(to, from, bytes); }
-void cuda_fill(void* p, int byte, size_t bytes, void*) { emulator::fill(p, byte, bytes); }
+void* cuda_allocate_host(size_t bytes) { return emulator::allocate_host(bytes); }
+void cuda_release_host(void* p) { emulator::release_host(p); }
+void cuda_copy(void* to, const void* from, size_t bytes, bool wait, void* stream) { emulator::copy(to, from, bytes, wait, stream); }
+void cuda_fill(void* p, int byte, size_t bytes, void* stream) { emulator::fill(p, byte, bytes, stream); }
 #endif
+
+namespace {
+
+__global__ void store_kernel(float* p, float value) {
+  if (threadIdx.x == 0) *p = value;
+}
+
+}  // namespace
+
+void cuda_store(float* p, float value, void* stream) { launch("store", store_kernel, {1, kWarp, 0, stream_of({stream})}, p, value); }
 
 }  // namespace stflow

@@ -16,7 +16,7 @@ int nccl_type(DType t) { return t == DType::f32 ? kNcclFloat : t == DType::f64 ?
 class Nccl final : public Communicator {
  public:
   Nccl(int rank, int size, StoreClient& store, void* stream, double init_timeout, double timeout)
-      : Communicator(rank, size, &store, init_timeout), api_(nccl()), stream_(stream), stop_({1}, DType::f32, Device::cuda) {
+      : Communicator(rank, size, &store, init_timeout), api_(nccl()), stream_(cuda_stream(stream)), stop_({1}, DType::f32, Device::cuda) {
     what_ = "connecting by NCCL " + api_.version();
     NcclId id{};
     if (rank == 0) {

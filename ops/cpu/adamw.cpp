@@ -41,14 +41,14 @@ template <> void square_sums(ThisIsa, Tensor x, double* partial) {
   });
 }
 
-template <> void adamw_update(ThisIsa, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
+template <> void adamw_update(ThisIsa, const AdamwNow* now, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
   if (!std::isfinite(norm->norm)) return;
   by_type(params.type(), [&](auto zero) {
     using T = decltype(zero);
     const auto& all = params.all();
     parallel_for(int64_t(all.size()), 1, [&](int64_t i, int64_t) {
       const Parameter& p = all[size_t(i)];
-      AdamwStep own = s;
+      AdamwStep own = now->step;
       if (!p.decays) own.decay = 0;
       T* ema = state.has_ema() ? state.ema.as<T>() + p.offset : nullptr;
       update<T>(own, norm->scale, params.grads().as<T>() + p.offset, params.values().as<T>() + p.offset, state.m.as<T>() + p.offset,

@@ -26,7 +26,7 @@ __global__ void squares_kernel(const float* __restrict__ x, int64_t n, double* _
 }
 
 // One block; the tree of the host's sum.
-__global__ void norm_kernel(double* partial, int64_t pieces, double count, double clip_norm, const float* guard, int64_t guards,
+__global__ void norm_kernel(double* partial, int64_t pieces, const AdamwNow* now, double clip_norm, const float* guard, int64_t guards,
                             AdamwNorm* norm) {
   for (int64_t apart = 1; apart < pieces; apart *= 2) {
     for (int64_t i = 2 * apart * threadIdx.x; i + apart < pieces; i += 2 * apart * blockDim.x) partial[i] += partial[i + apart];
@@ -35,20 +35,17 @@ __global__ void norm_kernel(double* partial, int64_t pieces, double count, doubl
   if (threadIdx.x > 0) return;
   bool finite = true;
   for (int64_t i = 0; i < guards; i++) finite &= std::isfinite(guard[i]);
-  *norm = AdamwNorm::of(pieces > 0 ? partial[0] : 0, finite ? count : 0, clip_norm);
+  *norm = AdamwNorm::of(pieces > 0 ? partial[0] : 0, finite ? now->count : 0, clip_norm);
 }
 
-/// AdamwStep in float, as the CPU kernel rounds it.
-struct Step {
-  float one1, beta2, one2, rate, root, eps, shrink, follow;
-};
-
 // Each operation rounds once, as on the CPU: the same bits.
-__global__ void update_kernel(Step s, const AdamwNorm* norm, const float* __restrict__ grad, const int* __restrict__ decays,
-                              float* __restrict__ w, float* __restrict__ m, float* __restrict__ v, float* __restrict__ ema, int64_t n) {
+__global__ void update_kernel(const AdamwNow* __restrict__ now, const AdamwNorm* norm, const float* __restrict__ grad,
+                              const int* __restrict__ decays, float* __restrict__ w, float* __restrict__ m, float* __restrict__ v,
+                              float* __restrict__ ema, int64_t n) {
   const int64_t i = first_of_four();
   if (i >= n || !std::isfinite(norm->norm)) return;
   const auto scale = float(norm->scale);
+  const AdamwRounded s = now->rounded;
   const float shrink = decays[i / ParameterSet::kAlignment] ? s.shrink : 1;
   const Four stored = load_four(grad + i);
   Four first = load_four(m + i), second = load_four(v + i), value = load_four(w + i);
@@ -74,16 +71,14 @@ template <> void square_sums(Cuda on, Tensor x, double* partial) {
          partial);
 }
 
-void adamw_norm(Cuda on, double* partial, int64_t pieces, double count, double clip_norm, const Tensor& guard, AdamwNorm* norm) {
-  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, count, clip_norm, guard.as<float>(), guard.size(),
+void adamw_norm(Cuda on, double* partial, int64_t pieces, const AdamwNow* now, double clip_norm, const Tensor& guard, AdamwNorm* norm) {
+  launch("adamw_norm", norm_kernel, {1, kThreads, 0, stream_of(on)}, partial, pieces, now, clip_norm, guard.as<float>(), guard.size(),
          norm);
 }
 
-template <> void adamw_update(Cuda on, const AdamwStep& s, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
-  const Step step{float(1 - s.beta1), float(s.beta2), float(1 - s.beta2), float(s.rate),
-                  float(s.root),      float(s.eps),   float(1 - s.decay), float(s.ema)};
+template <> void adamw_update(Cuda on, const AdamwNow* now, const AdamwNorm* norm, const ParameterSet& params, OptimizerState& state) {
   const int64_t n = params.size();
-  launch("adamw_update", update_kernel, by_four(on, n), step, norm, params.grads().as<float>(), state.decays.as<int32_t>(),
+  launch("adamw_update", update_kernel, by_four(on, n), now, norm, params.grads().as<float>(), state.decays.as<int32_t>(),
          params.values().as<float>(), state.m.as<float>(), state.v.as<float>(), state.ema.as<float>(), n);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/cuda/memory.h"
 #include "engine/file.h"
 #include "model/encoder.h"
 #include "model/fit.h"
@@ -143,6 +144,85 @@ TEST_CASE("device: a run stopped and resumed on the device ends with the bytes o
   CHECK_THROWS_WITH_AS(cpu.load(path), doctest::Contains("resume with the stflow and the device that began the run"), Error);
 }
 
+TEST_CASE("device: training in graphs gives the bytes of training kernel by kernel, and steps neither allocate nor wait nor stage") {
+  const std::vector<Slide> train = test::synthetic_slides({20, 27, 24});
+  const auto trained = [&](bool graphs, const std::function<void(Fit&, const StepReport&)>& after) {
+    Context c = device();
+    c.graphs = graphs;
+    ModelConfig config = small(ItemLaw::whole);
+    config.epochs = 8;
+    Fit fit(config, kGenes, train, {}, c);
+    std::vector<double> numbers;
+    for (int i = 0; i < 10; i++) {
+      StepReport r;
+      REQUIRE(fit.step(r));
+      numbers.push_back(r.loss), numbers.push_back(r.grad_norm);
+      after(fit, r);
+    }
+    return std::pair(numbers, floats(fit.current().parameters().host_values()));
+  };
+  const auto plain = trained(false, [](Fit& fit, const StepReport&) { CHECK(fit.trainer().replays().size() == 0); });
+  emulator::Counts before;
+  size_t graphs = 0;
+  const auto whole = trained(true, [&](Fit& fit, const StepReport& r) {
+    const emulator::Counts now = emulator::counts();
+    graphs = fit.trainer().replays().size();
+    if (cuda_is_emulated() && r.step > 2) {  // by then both slots' buffers are there
+      CHECK(now.allocations == before.allocations);
+      CHECK(now.pageable == before.pageable);
+      CHECK(now.waits_before_work == before.waits);  // the host waits once all of the step is in the stream
+    }
+    if (cuda_is_emulated() && r.step > 8) {
+      CHECK(now.replays - before.replays == 3);    // two slots and the optimiser
+      CHECK(now.launches - before.launches <= 1);  // the sum of the slots
+    }
+    before = emulator::counts();
+  });
+  CHECK(graphs >= 3);
+  CHECK(whole.first == plain.first);
+  CHECK(whole.second == plain.second);
+}
+
+TEST_CASE("device: sampling in a graph gives the bytes of sampling kernel by kernel, for each slide that comes again") {
+  ModelConfig config = test::small_config();
+  config.denoiser.features = 6, config.denoiser.genes = 4;
+  const std::vector<Slide> slides = test::synthetic_slides({20, 27});
+  const auto sampled = [&](bool graphs, Solver solver) {
+    Context c = device();
+    c.graphs = graphs;
+    ParameterSet set(DType::f32, c.device);
+    const Denoiser denoiser(set, config.denoiser);
+    set.allocate(3);
+    Sampler sampler(denoiser, set, c);
+    std::vector<std::vector<float>> all;
+    Geometry geometries[] = {Geometry(c), Geometry(c)};
+    for (int i = 0; i < 8; i++) {
+      const Slide& slide = slides[size_t(i / 4)];
+      const int64_t n = slide.size();
+      static Array features[2], y[2];
+      if (i % 4 == 0) {
+        features[i / 4] = copy_of({const_cast<float*>(slide.features.data()), {n, 6}, DType::f32}, Device::cpu, c.device);
+        y[i / 4] = Array({n, 4}, DType::f32, c.device);
+        geometries[i / 4].build(slide.coords(), slide.ranks(), config.geometry, DType::f32);
+      }
+      if (i % 2 == 0) sampler.set_slide(features[i / 4], geometries[i / 4]);
+      std::vector<float> start(size_t(n * 4), float(i));
+      copy(c.device, y[i / 4].tensor().data, Device::cpu, start.data(), start.size() * sizeof(float));
+      const emulator::Counts before = emulator::counts();
+      sampler.sample(y[i / 4], 5, solver);
+      const emulator::Counts now = emulator::counts();
+      if (cuda_is_emulated() && i > 0)
+        CHECK((now.allocations == before.allocations && now.waits == before.waits && now.pageable == before.pageable));
+      if (cuda_is_emulated() && graphs && i % 4 > 1) CHECK((now.replays == before.replays + 1 && now.launches == before.launches));
+      all.push_back(floats(copy_of(y[i / 4], c.device, Device::cpu)));
+    }
+    CHECK(sampler.replays().size() == (graphs ? 2 : 0));
+    CHECK(all[0] != all[1]);
+    return all;
+  };
+  for (const Solver solver : {Solver::euler, Solver::heun}) CHECK(sampled(true, solver) == sampled(false, solver));
+}
+
 TEST_CASE("device: the encoder's features as on the CPU") {
   VitConfig c;
   c.image = 32, c.patch = 8, c.dim = 48, c.depth = 2, c.heads = 3, c.hidden = 96, c.pooling = Pooling::cls_mean;
@@ -154,4 +234,49 @@ TEST_CASE("device: the encoder's features as on the CPU") {
   cpu.embed(rgb.data(), n, want.data());
   cuda.embed(rgb.data(), n, got.data());
   CHECK(apart(got, want) <= 1e-5);
+  CHECK(cpu.ahead() == 1);
+  CHECK(cuda.ahead() == 2);
+}
+
+TEST_CASE("device: batches of patches that overlap have the features of one after another, and none is staged or waited for too soon") {
+  VitConfig c;
+  c.image = 16, c.patch = 8, c.dim = 24, c.depth = 1, c.heads = 2, c.hidden = 32, c.pooling = Pooling::cls;
+  constexpr int64_t kBatch = 4, kPixels = 16 * 16 * 3;
+  const auto features = [&](bool graphs) {
+    Context context = device();
+    context.graphs = graphs;
+    Encoder net(c, 112, 7, context);
+    const int64_t batch = std::min(net.batch(), kBatch), dim = net.dim();
+    std::vector<float> all;
+    std::vector<int64_t> sizes;
+    for (int i = 0; i < 7; i++) {
+      for (int64_t p = 0; p < batch * kPixels; p++) net.room()[p] = uint8_t((p + i * 31) * 37 % 251);
+      sizes.push_back(i < 6 ? batch : batch - 1);
+      const emulator::Counts before = emulator::counts();
+      net.begin(sizes.back());
+      const emulator::Counts now = emulator::counts();
+      CHECK(now.waits == before.waits);
+      CHECK(now.pageable == before.pageable);
+      if (i > 0 && i < 6) CHECK(now.allocations == before.allocations);
+      if (cuda_is_emulated() && graphs && i > 1 && i < 6) CHECK(now.replays > before.replays);
+      if (net.begun() < net.ahead()) continue;
+      const float* f = net.finish();
+      all.insert(all.end(), f, f + sizes[size_t(i) - 1] * dim);
+    }
+    CHECK(net.begun() == 1);
+    const float* f = net.finish();
+    all.insert(all.end(), f, f + sizes.back() * dim);
+    CHECK_THROWS_AS(net.finish(), Error);
+    return all;
+  };
+  const std::vector<float> plain = features(false);
+  CHECK(features(true) == plain);
+  Encoder one(c, 112, 7, device());
+  const int64_t batch = std::min(one.batch(), kBatch);
+  std::vector<uint8_t> rgb;
+  for (int i = 0; i < 7; i++)
+    for (int64_t p = 0; p < (i < 6 ? batch : batch - 1) * kPixels; p++) rgb.push_back(uint8_t((p + i * 31) * 37 % 251));
+  std::vector<float> want(plain.size());
+  one.embed(rgb.data(), int64_t(rgb.size()) / kPixels, want.data());
+  CHECK(plain == want);
 }

@@ -88,6 +88,8 @@ int bench(const Args& args) {
     if (all.contains("gflops")) all["percent_of_peak"] = 100 * all["gflops"].get<double>() / peak;
     rows.push_back(all);
   };
+  std::vector<DeviceFlag> ways{device};  // in which a GPU is given a step or a sampling run
+  if (device.device.starts_with("cuda") && device.graph) ways.push_back(device), ways.back().graph = false;
   const auto wanted = [&](const char* group) { return what == "all" || what == group; };
   add("peak", probe);
   if (wanted("gemm")) {
@@ -104,11 +106,13 @@ int bench(const Args& args) {
     for (const int64_t n : spots) {
       if (wanted("step")) {
         terminal::info("step, {} preset, {} spots", preset, n);
-        add("step", benchmark::in_child([&] { return benchmark::measure_step(preset, n, seconds, device); }));
+        for (const DeviceFlag& way : ways)
+          add("step", benchmark::in_child([&] { return benchmark::measure_step(preset, n, seconds, way); }));
       }
       if (wanted("sample")) {
         terminal::info("sample, {} preset, {} spots", preset, n);
-        add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds, device); }));
+        for (const DeviceFlag& way : ways)
+          add("sample", benchmark::in_child([&] { return benchmark::measure_sample(preset, n, seconds, way); }));
       }
     }
   if (wanted("slide"))

@@ -142,18 +142,26 @@ void embed_patches(PatchEncoder& encoder, const std::vector<PatchJob>& jobs, ter
   const size_t threads = std::min<size_t>(pieces, size_t(thread_count()));
   Queue queue(3 * many, threads);
   Decoders decoders(encoder, jobs, queue, threads);
-  std::vector<uint8_t> rgb(many * bytes);
-  std::vector<float> features(many * size_t(net.dim()));
+  while (net.begun() > 0) net.finish();  // of a run that an error ended
+  // On a GPU the batch after is decoded, copied here and on its way while one is computed.
+  std::deque<std::vector<Ready>> begun;
   int64_t done = 0;
-  for (;;) {
-    const std::vector<Ready> batch = queue.pop(many);
-    if (batch.empty()) break;
-    for (size_t i = 0; i < batch.size(); i++)
-      std::copy(batch[i].patch.rgb.begin(), batch[i].patch.rgb.end(), rgb.begin() + int64_t(i * bytes));
-    net.embed(rgb.data(), int64_t(batch.size()), features.data());
+  for (bool more = true; more || !begun.empty();) {
+    if (more) {
+      std::vector<Ready> batch = queue.pop(many);
+      if ((more = !batch.empty())) {
+        for (size_t i = 0; i < batch.size(); i++) std::copy(batch[i].patch.rgb.begin(), batch[i].patch.rgb.end(), net.room() + i * bytes);
+        net.begin(int64_t(batch.size()));
+        begun.push_back(std::move(batch));
+      }
+    }
+    if (begun.empty() || (more && net.begun() < net.ahead())) continue;
+    const std::vector<Ready> batch = std::move(begun.front());
+    begun.pop_front();
+    const float* features = net.finish();
     for (size_t i = 0; i < batch.size(); i++) {
       const PatchJob& job = jobs[batch[i].job];
-      job.row(batch[i].row, features.data() + i * size_t(net.dim()));
+      job.row(batch[i].row, features + i * size_t(net.dim()));
       if (--left[batch[i].job] == 0) job.done();
     }
     progress.update(done += int64_t(batch.size()), jobs[batch.back().job].name);

@@ -1,14 +1,20 @@
 #include "data/feature_cache.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
 #include "engine/file.h"
-#include "engine/hash.h"
+#include "engine/hash_file.h"
 #include "engine/safetensors.h"
 #include "engine/text.h"
 
 namespace stflow {
+namespace {
+
+constexpr int64_t kPiece = 1024;  // rows that are read at once
+
+}  // namespace
 
 std::string default_cache_folder() {
   auto variable = [](const char* name) {
@@ -27,7 +33,7 @@ std::string FeatureCache::key(const Section& s, const std::string& encoder, cons
   const FileView image(cut ? s.source.patches : s.source.image);
   hash.add("stflow features 1\n");  // the version of what this program computes from the same inputs
   hash.add(fmt::format("image {}\n", image.size()));
-  hash.add(image.text());
+  add_file(hash, image);
   hash.add(fmt::format("encoder {}\n{}patch {} um, {} px, side {}\nspots {}\n", encoder.size(), encoder, shortest(spec.microns), spec.size,
                        cut ? 0 : patch_side(s, spec), s.size()));
   if (cut)
@@ -38,14 +44,22 @@ std::string FeatureCache::key(const Section& s, const std::string& encoder, cons
 
 std::string FeatureCache::path(const std::string& key) const { return folder_ + "/features/" + key + ".safetensors"; }
 
-bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features,
+bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, const std::function<void(int64_t, const float*)>& take,
                         std::vector<std::string>& warnings) const {
   if (folder_.empty() || !std::filesystem::exists(path(key))) return false;
   try {
     SafeTensors file(path(key));
     file.verify();
-    features.resize(size_t(rows * dim));
-    file.read_into("features", view(features.data(), {rows, dim}));
+    const StoredTensor& t = file.at("features");
+    if (t.shape != std::vector<int64_t>{rows, dim})
+      fail(Exit::data, "{}: features {}, expected ({}, {})", file.path(), t.shape_text(), rows, dim);
+    std::vector<float> piece(size_t(kPiece * dim));
+    for (int64_t first = 0; first < rows; first += kPiece) {
+      const int64_t end = std::min(first + kPiece, rows);
+      convert(t, first * dim, end * dim, Stored::f32, piece.data(), file.path());
+      for (int64_t r = first; r < end; r++) take(r, &piece[size_t((r - first) * dim)]);
+      file.forget("features");
+    }
     return true;
   } catch (const Error& e) {
     warnings.push_back(fmt::format("{}; the features are computed again", e.what()));
@@ -53,7 +67,7 @@ bool FeatureCache::load(const std::string& key, int64_t rows, int64_t dim, std::
   }
 }
 
-void FeatureCache::store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features,
+void FeatureCache::store(const std::string& key, int64_t rows, int64_t dim, std::span<const float> features,
                          std::vector<std::string>& warnings) const {
   if (folder_.empty()) return;
   try {

@@ -1,6 +1,8 @@
 // Features of spots, kept by the content they were computed from: image, coordinates, encoder and patch size.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,11 +25,12 @@ class FeatureCache {
   [[nodiscard]] static std::string key(const Section& section, const std::string& encoder, const PatchSpec& spec);
   [[nodiscard]] std::string path(const std::string& key) const;
 
-  /// Fills `features` (rows, dim) and returns true if the cache has them undamaged. A damaged file is ignored with a warning.
-  bool load(const std::string& key, int64_t rows, int64_t dim, std::vector<float>& features, std::vector<std::string>& warnings) const;
+  /// Gives the features (rows, dim) to `take`, one row after the other, and returns true if the cache has them undamaged. A damaged file
+  /// is ignored with a warning. Little of it is resident at once.
+  bool load(const std::string& key, int64_t rows, int64_t dim, const std::function<void(int64_t row, const float* features)>& take,
+            std::vector<std::string>& warnings) const;
   /// Keeps them. A cache that cannot be written is no reason to stop: it becomes a warning.
-  void store(const std::string& key, int64_t rows, int64_t dim, const std::vector<float>& features,
-             std::vector<std::string>& warnings) const;
+  void store(const std::string& key, int64_t rows, int64_t dim, std::span<const float> features, std::vector<std::string>& warnings) const;
 
  private:
   std::string folder_;

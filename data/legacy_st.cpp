@@ -161,6 +161,7 @@ void read_legacy(Section& s, const DataOptions& options, std::vector<std::string
   SpotTable spots = read_spots(spots_file.text(), s.source.spots, options);
   Counts counts = read_counts(counts_file.text(), s.source.counts, options);
   find_mpp(s, spots, options);
+  s.filed = totals_of(counts.values, int64_t(counts.genes.size()));
 
   auto row_of = index_of(spots.ids, [](size_t) {});
   std::vector<int64_t> rows, positions;  // of the counts table and of the spot table

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
@@ -11,14 +10,6 @@
 
 namespace stflow {
 namespace {
-
-/// By name and, where the section has ids, by id.
-std::map<std::string, int64_t> columns_of(const Section& s) {
-  std::map<std::string, int64_t> columns;
-  for (size_t g = 0; g < s.genes.size(); g++) columns.emplace(s.genes[g], int64_t(g));
-  for (size_t g = 0; g < s.gene_ids.size(); g++) columns.emplace(s.gene_ids[g], int64_t(g));
-  return columns;
-}
 
 /// The name without case and without a version suffix: "ensg01.5" and "ENSG01" are the same gene written differently.
 std::string plain(std::string name) {
@@ -30,6 +21,13 @@ std::string plain(std::string name) {
 }
 
 }  // namespace
+
+std::map<std::string, int64_t> columns_of(const Section& s) {
+  std::map<std::string, int64_t> columns;
+  for (size_t g = 0; g < s.genes.size(); g++) columns.emplace(s.genes[g], int64_t(g));
+  for (size_t g = 0; g < s.gene_ids.size(); g++) columns.emplace(s.gene_ids[g], int64_t(g));
+  return columns;
+}
 
 Panel read_panel(const std::string& path) {
   Json json = read_json(path);

@@ -1,6 +1,7 @@
 // Which genes a model predicts.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct Panel {
   std::vector<std::string> genes;
   std::string from;  // for the report
 };
+
+/// Where each of a section's genes stands, by its name and, where the section has ids, by its id.
+std::map<std::string, int64_t> columns_of(const Section& section);
 
 /// Reads a list of genes in the HEST layout: {"genes": ["ACTB", ...]}. Throws Exit::data for another layout or a gene listed twice.
 Panel read_panel(const std::string& path);

@@ -36,6 +36,7 @@ struct Section {
   std::vector<std::string> genes;     // G, unique: symbols, or ids where a symbol is not unique or not known
   std::vector<std::string> gene_ids;  // G, unique; empty: the files have none
   SparseRows counts;                  // N rows, G columns: molecules per spot and gene; no rows: not measured
+  Totals filed;                       // of the file of counts, before spots are left out
   int64_t feature_dim = 0;
   std::vector<float> features;  // (N, feature_dim): precomputed features; empty if there are none
   Origin origin;                // of precomputed features, if their file says it

@@ -1,6 +1,7 @@
 #include "data/sparse_rows.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -56,6 +57,28 @@ SparseRows SparseRows::renamed(const std::vector<int64_t>& to) const {
     kept.add_row(row);
   }
   return kept;
+}
+
+Totals totals_of(const SparseRows& table, int64_t columns) {
+  Totals t;
+  std::vector<double> totals, present;
+  double all = 0;
+  for (int64_t r = 0; r < table.rows(); r++) {
+    const double total = table.total(r);
+    if (!std::isfinite(total)) continue;
+    totals.push_back(total), present.push_back(double(table.last(r) - table.first(r)));
+    all += present.back();
+  }
+  if (totals.empty()) return t;
+  const auto median = [](std::vector<double>& v) {
+    std::sort(v.begin(), v.end());
+    return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
+  };
+  t.rows = int64_t(totals.size()), t.empty = std::count(totals.begin(), totals.end(), 0.0);
+  t.median = median(totals), t.least = totals.front(), t.most = totals.back();
+  t.present = median(present);
+  t.zeros = 1 - all / (double(t.rows) * double(columns));
+  return t;
 }
 
 SparseRows sparse(std::span<const float> values, int64_t columns) {

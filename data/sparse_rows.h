@@ -31,6 +31,15 @@ struct SparseRows {
   [[nodiscard]] SparseRows renamed(const std::vector<int64_t>& to) const;
 };
 
+/// What a table of counts holds in all. Rows with NaN or Inf are not looked at.
+struct Totals {
+  int64_t rows = 0, empty = 0;             // rows; those of them without a count
+  double median = 0, least = 0, most = 0;  // of the rows' totals
+  double present = 0;                      // the median number of columns that are not zero in a row
+  double zeros = 0;                        // their share of the table
+};
+Totals totals_of(const SparseRows& rows, int64_t columns);
+
 /// From and to (rows, columns) row-major, for small tables.
 SparseRows sparse(std::span<const float> dense, int64_t columns);
 std::vector<float> dense(const SparseRows& rows, int64_t columns);

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "engine/hash.h"
+#include "engine/hash_file.h"
 #include "engine/json.h"
 #include "engine/safetensors.h"
 
@@ -86,7 +86,8 @@ void SafeTensors::verify() const {
     fail(Exit::data, "{}: __metadata__: sha256 '{}', expected 64 hexadecimal digits", path(), stored);
   header.replace(place + 10, 64, kNoHash);
   Sha256 hash;
-  hash.add(header), hash.add(all.substr(header.size()));
+  hash.add(header);
+  add_file(hash, *file_, header.size());
   if (hash.hex() != stored) fail(Exit::data, "{}: sha256 differs from the one in its header, expected an undamaged file", path());
 }
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "engine/half.h"
-#include "engine/hash.h"
+#include "engine/hash_file.h"
 #include "engine/text.h"
 
 namespace stflow {
@@ -148,15 +148,9 @@ void convert(const StoredTensor& t, int64_t begin, int64_t end, Stored to, void*
 }
 
 std::string Weights::sha256() const {
-  // A piece at a time: no more of a large file is resident.
   const auto digest = [](const FileView& file) {
-    constexpr size_t kPiece = size_t(16) << 20;
     Sha256 hash;
-    for (size_t at = 0; at < file.size(); at += kPiece) {
-      const size_t bytes = std::min(kPiece, file.size() - at);
-      hash.add(file.data() + at, bytes);
-      file.forget(file.data() + at, bytes);
-    }
+    add_file(hash, file);
     return hash.hex();
   };
   if (files_.size() == 1) return digest(*files_[0]);

@@ -108,7 +108,7 @@ Novelty Novelty::fit(const std::vector<const Slide*>& train, const Standardizer&
   return n;
 }
 
-NoveltyScores Novelty::score(std::span<const float> slide, Standardizer scale) const {
+NoveltyScores Novelty::score(std::span<const float> slide, Standardizer scale, int64_t first) const {
   check(active() && int64_t(slide.size()) % dim == 0, "novelty: {} numbers for features of width {}", slide.size(), dim);
   scale.clip = 0;
   const size_t at = distances.size() / 2;
@@ -126,7 +126,8 @@ NoveltyScores Novelty::score(std::span<const float> slide, Standardizer scale) c
     for (int64_t i = 0; i < rows; i++) {
       const auto from = d.begin() + i * size();
       const double nearest = std::sqrt(*std::min_element(from, from + size()));
-      if (!std::isfinite(nearest)) fail(Exit::data, "features: spot {} has one that is not finite, expected numbers", begin + i + 1);
+      if (!std::isfinite(nearest))
+        fail(Exit::data, "features: spot {} has one that is not finite, expected numbers", first + begin + i + 1);
       s.ratio.push_back(float(nearest / unit));
       s.novel.push_back(nearest > bound);
     }

@@ -30,8 +30,8 @@ struct Novelty {
   /// At most kMost spots of `train` (at least one slide, of one width), drawn without return by Philox from `seed`.
   static Novelty fit(const std::vector<const Slide*>& train, const Standardizer& scale, uint64_t seed);
   /// For a slide's features (n, dim) as the encoder gives them. The same bits at any thread count and in any order of spots.
-  /// Throws Exit::data for a feature that is not finite.
-  [[nodiscard]] NoveltyScores score(std::span<const float> slide, Standardizer scale) const;
+  /// Throws Exit::data for a feature that is not finite. `first`: how many of the slide's spots are before these, for that message.
+  [[nodiscard]] NoveltyScores score(std::span<const float> slide, Standardizer scale, int64_t first = 0) const;
 };
 
 }  // namespace stflow

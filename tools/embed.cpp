@@ -65,7 +65,7 @@ int embed_as(Team& team, EmbedFlags& f) {
     const EmbeddingHeader& header = inputs.headers[i];
     const std::string path = inputs.one ? f.out : f.out + "/" + header.sample + ".h5";
     json[header.sample] = {{"file", path}, {"patches", inputs.jobs[i].count}, {"dim", header.dim}};
-    if (!inputs.missing.empty()) json[header.sample]["missing"] = inputs.missing;
+    if (const auto m = inputs.missing.find(header.sample); m != inputs.missing.end()) json[header.sample]["missing"] = m->second;
     if (!own[i] || is_finished(path, header, f.resume || team.place().restart > 0, f.overwrite)) continue;
     PatchJob job = std::move(inputs.jobs[i]);
     patches += job.count;

@@ -51,14 +51,24 @@ void add(EmbedInputs& inputs, PatchJob job, EmbeddingHeader header) {
   inputs.headers.push_back(std::move(header));
 }
 
-void add_section(EmbedInputs& inputs, const PatchSpec& spec, EmbeddingHeader h) {
-  const Section& s = inputs.sections.back();
-  h.names = s.spots, h.xy = s.xy;
-  h.patch = spec.size, h.side = double(patch_side(s, spec)), h.mpp = s.mpp, h.width = s.width, h.height = s.height;
-  add(inputs, section_job(s, spec, {}, {}), std::move(h));
+/// The spots whose patches lie on tiles that cannot be decoded.
+void leave_out(EmbedInputs& inputs, Section& s, const SlideImage& slide, int64_t side, int size) {
+  std::vector<std::string> missing;
+  static_cast<void>(leave_out_bad(s, slide, side, size, missing));
+  if (!missing.empty()) inputs.missing[s.sample()] = missing;
 }
 
-void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const PatchEncoder& encoder) {
+void add_section(EmbedInputs& inputs, const PatchSpec& spec, bool skip_bad, EmbeddingHeader h) {
+  Section& s = inputs.sections.back();
+  const std::shared_ptr<const SlideImage> slide = skip_bad ? tiled_image(s, true) : nullptr;
+  if (slide) leave_out(inputs, s, *slide, patch_side(s, spec), spec.size);
+  h.names = s.spots, h.xy = s.xy;
+  h.patch = spec.size, h.side = double(patch_side(s, spec)), h.mpp = s.mpp, h.width = s.width, h.height = s.height;
+  add(inputs, section_job(s, spec, {}, {}, slide), std::move(h));
+}
+
+void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags& flags, const SlideFlags& slides,
+                  const PatchEncoder& encoder) {
   DataOptions reading = flags.reading();
   reading.values = Values::any;  // nobody looks at them
   Dataset data = open_dataset(path, reading);
@@ -67,7 +77,7 @@ void add_data_set(EmbedInputs& inputs, const std::string& path, const DataFlags&
   for (Section& s : data.sections) {
     s.counts.clear(), s.genes.clear();  // held for nothing
     inputs.sections.push_back(std::move(s));
-    add_section(inputs, encoder.scaled_spec(), header_of(inputs.sections.back().sample(), encoder));
+    add_section(inputs, encoder.scaled_spec(), slides.bad_tiles == "skip", header_of(inputs.sections.back().sample(), encoder));
   }
 }
 
@@ -97,7 +107,7 @@ void add_image(EmbedInputs& inputs, const std::string& image, const std::string&
   const PatchSpec spec =
       !sized ? encoder.scaled_spec() : PatchSpec{places.side * mpp, places.size > 0 ? int(places.size) : encoder.spec().size};
   const int64_t side = std::max<int64_t>(1, std::llround(spec.microns / mpp));
-  if (slides.bad_tiles == "skip" && !slide->by_rows()) static_cast<void>(leave_out_bad(s, *slide, side, spec.size, inputs.missing));
+  if (slides.bad_tiles == "skip" && !slide->by_rows()) leave_out(inputs, s, *slide, side, spec.size);
   EmbeddingHeader h = header_of(stem(image), encoder);
   if (sized) set_scale(h, std::to_string(spec.size), s.mpp > 0 ? spec.microns : 0);
   h.names = s.spots, h.xy = s.xy;
@@ -185,7 +195,7 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
     const std::vector<std::string> patches = files_in(first, is_hdf5), tiles = files_in(first, is_image), all = slides_in(first);
     const bool sections = is_data_set(first), whole = !sections && patches.empty() && !all.empty() && is_whole_slide(all[0]);
     if (sections || (patches.empty() && tiles.empty() && !whole)) {
-      add_data_set(inputs, first, data, encoder);  // which says what it looked for
+      add_data_set(inputs, first, data, slides, encoder);  // which says what it looked for
       return inputs;
     }
     sample = fs::path(first).lexically_normal().filename().string();
@@ -193,7 +203,7 @@ EmbedInputs embed_inputs(const std::vector<std::string>& given, const std::strin
     inputs.one = patches.empty() && !whole;
     paths = !patches.empty() ? patches : whole ? all : tiles;
   } else if (paths.size() == 1 && (first.ends_with(".csv") || is_section_file(first))) {
-    add_data_set(inputs, first, data, encoder);
+    add_data_set(inputs, first, data, slides, encoder);
     return inputs;
   }
   if (is_whole_slide(paths[0])) {

@@ -1,6 +1,7 @@
 // What stflow embed is given, as jobs for the encoder: sections, patches that are cut already, tile images, an image with coordinates.
 #pragma once
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ struct EmbedInputs {
   std::deque<Section> sections;  // the jobs refer to them
   std::vector<PatchJob> jobs;
   std::vector<EmbeddingHeader> headers;  // one a job
-  std::vector<std::string> missing;      // patches left out because they lie on tiles that cannot be decoded
-  bool one = true;                       // one sample, for one file
+  /// By sample, the patches left out because they lie on tiles that cannot be decoded.
+  std::map<std::string, std::vector<std::string>> missing;
+  bool one = true;  // one sample, for one file
 };
 
 /// Takes INPUT... apart: a manifest or a folder of sections (data/manifest.h), HDF5 files with patches or a folder of them, tile images or

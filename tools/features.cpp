@@ -97,16 +97,40 @@ void add_cut_patches(PatchJob& job, const Section& s) {
     });
 }
 
+// Read by rectangle.
+bool is_tiled(const std::string& image) { return image_format(FileView(image).text()).empty(); }
+
 }  // namespace
 
-PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void(int64_t, const float*)> row, std::function<void()> done) {
+void check_patches(const Section& s) {
+  if (s.source.image.empty() && s.source.patches.empty())
+    fail(Exit::data, "{}: no image and no patches, expected what features are made of; --image names it, --embeddings has features",
+         s.sample());
+}
+
+std::shared_ptr<const SlideImage> tiled_image(const Section& s, bool skip_bad) {
+  if (s.source.image.empty() || !is_tiled(s.source.image)) return {};
+  SlideOptions options;
+  options.skip_bad_tiles = skip_bad;
+  return std::make_shared<const SlideImage>(s.source.image, options);
+}
+
+std::string cache_text(const PatchEncoder& encoder) {
+  std::string text;
+  for (const auto& [key, value] : encoder.origin()) text += fmt::format("{}={}\n", key, value);
+  return text;
+}
+
+PatchJob section_job(const Section& s, const PatchSpec& spec, std::function<void(int64_t, const float*)> row, std::function<void()> done,
+                     const std::shared_ptr<const SlideImage>& slide) {
   const std::string& image = s.source.image;
   PatchJob job{s.sample(), s.size(), {}, {}, {}};
-  if (image.empty() && !s.source.patches.empty()) {
+  check_patches(s);
+  if (image.empty()) {
     add_cut_patches(job, s);
-  } else if (image_format(FileView(image).text()).empty()) {  // a slide: read by rectangle
-    job = slide_job(
-        s.sample(), [image] { return std::make_shared<const SlideImage>(image); }, s.xy, patch_side(s, spec), spec.size);
+  } else if (slide ? !slide->by_rows() : is_tiled(image)) {
+    const OpenSlideImage open = [slide, image] { return slide ? slide : std::make_shared<const SlideImage>(image); };
+    job = slide_job(s.sample(), open, s.xy, patch_side(s, spec), spec.size);
   } else {
     job.pieces.emplace_back([&s, spec](const PatchJob::Sink& sink) {
       const int64_t size = spec.size;
@@ -125,8 +149,7 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
   PatchEncoder encoder(options.encoder);
   const bool cuts = std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.source.image.empty(); });
   const PatchSpec spec = cuts ? encoder.scaled_spec() : encoder.spec();
-  std::string text;
-  for (const auto& [key, value] : encoder.origin()) text += fmt::format("{}={}\n", key, value);
+  const std::string text = cache_text(encoder);
   const FeatureCache cache(options.cache);
   std::vector<std::string> warnings;
   std::vector<PatchJob> jobs;
@@ -140,13 +163,14 @@ Origin add_features(std::vector<Section>& sections, const FeatureOptions& option
     s.feature_dim = encoder.dim();
     if (owner[i] != ranks.rank()) continue;
     own++;
+    check_patches(s);
     const std::string key = FeatureCache::key(s, text, spec);
-    if (cache.load(key, s.size(), encoder.dim(), s.features, warnings)) continue;
     s.features.resize(size_t(s.size() * s.feature_dim));
+    const auto row = [&s](int64_t r, const float* x) { std::copy_n(x, s.feature_dim, s.features.begin() + r * s.feature_dim); };
+    if (cache.load(key, s.size(), encoder.dim(), row, warnings)) continue;
     patches += s.size();
-    jobs.push_back(section_job(
-        s, spec, [&s](int64_t row, const float* x) { std::copy_n(x, s.feature_dim, s.features.begin() + row * s.feature_dim); },
-        [&s, &cache, &warnings, key] { cache.store(key, s.size(), s.feature_dim, s.features, warnings); }));
+    jobs.push_back(
+        section_job(s, spec, row, [&s, &cache, &warnings, key] { cache.store(key, s.size(), s.feature_dim, s.features, warnings); }));
   }
   if (jobs.empty()) terminal::info("features: {} sections from the cache ({})", own, options.cache);
   else terminal::info("features: {} patches of {:g} um to embed, {} of {} sections cached", patches, spec.microns, own - jobs.size(), own);

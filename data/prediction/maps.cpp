@@ -8,6 +8,8 @@
 
 #include "data/png.h"
 #include "data/prediction/canvas.h"
+#include "data/slide/slide.h"
+#include "engine/file.h"
 
 namespace stflow {
 namespace {
@@ -105,6 +107,14 @@ std::array<double, 4> box_of(const std::vector<double>& xy, double margin) {
 MapBackground map_background(const std::string& image, double mpp, const std::vector<double>& xy, double spot_radius, int pixels) {
   const std::array<double, 4> box = box_of(xy, 4 * spot_radius);
   const int reduce = std::max(1, int(std::ceil(std::max(box[2] - box[0], box[3] - box[1]) / pixels)));
+  if (image_format(FileView(image).text()).empty()) {  // read by rectangle, from the level that fits
+    constexpr int64_t kMost = 4096;
+    SlideOptions options;
+    options.skip_bad_tiles = true;
+    const SlideImage slide(image, options);
+    const Image whole = slide.thumbnail(std::clamp<int64_t>(std::max(slide.width(), slide.height()) / reduce, 1, kMost));
+    return map_background(whole, double(whole.width) / double(slide.width()), mpp, xy, spot_radius);
+  }
   MapBackground b{{}, double(reduce), 0, 0, mpp, xy, spot_radius};
   cut_out(b, read_image(image, reduce), box);
   return b;

@@ -126,6 +126,7 @@ void set_counts(Section& s, FoundCounts f, const DataOptions& options, std::vect
   for (size_t g = 0; g < to.size(); g++) same &= to[g] == int64_t(g);
   s.counts = same ? std::move(f.matrix.rows) : f.matrix.rows.renamed(to);
   s.spots = std::move(f.spots);
+  s.filed = totals_of(s.counts, int64_t(s.genes.size()));
 }
 
 void set_places(Section& s, const FoundPlaces& places, const DataOptions& options, std::vector<std::string>& warnings) {

@@ -2,8 +2,10 @@
 """Compares the .h5ad files that the test case "anndata: files for check.py" wrote with the .json beside them, through anndata's own
 reader, field by field; then draws each that has an image from what scanpy's and squidpy's spatial plots read.
 
-usage: STFLOW_ANNDATA=DIR build/release/tests/all -tc='anndata*' && python3 tests/anndata/check.py DIR
+usage: STFLOW_ANNDATA=DIR build/release/tests/all -tc='anndata*' && python3 tests/anndata/check.py DIR [SLIDE SPOTS MPP]
+SLIDE: an .h5ad that `stflow predict` made of an image alone, SPOTS: the table of spots that were measured on it, MPP: its scale.
 Needs python3-anndata and python3-matplotlib."""
+import csv
 import json
 import sys
 import warnings
@@ -11,10 +13,13 @@ from pathlib import Path
 
 import anndata
 import matplotlib
+import matplotlib.image
 import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.collections import PatchCollection  # noqa: E402
+from matplotlib.colors import to_rgba  # noqa: E402
 from matplotlib.patches import Circle  # noqa: E402
 
 compared = 0
@@ -102,20 +107,49 @@ def compare(path):
 
 
 def plot(a, library, path):
-    """What sc.pl.spatial(a, color=gene) and sq.pl.spatial_scatter read: image, its scale factor, the spots' size and places."""
+    """Draws as sc.pl.spatial(a, color=gene) does, from what it and sq.pl.spatial_scatter read: circles of spot_diameter_fullres at
+    obsm/spatial over the image, all times its scale factor. Every spot that no other covers must be seen, in its colour, at its place."""
     spatial = a.uns["spatial"][library]
-    picture = spatial["images"]["hires"]
     scale = spatial["scalefactors"]["tissue_hires_scalef"]
     radius = spatial["scalefactors"]["spot_diameter_fullres"] * scale * 0.5
-    figure, axes = plt.subplots()
-    axes.imshow(picture, cmap=None, alpha=1.0)
-    values = a[:, a.var_names[0]].X.ravel()
+    values, xy = a[:, a.var_names[0]].X.ravel(), a.obsm["spatial"] * scale
     colours = plt.get_cmap("viridis")((values - np.nanmin(values)) / max(np.nanmax(values) - np.nanmin(values), 1e-9))
-    for (x, y), colour in zip(a.obsm["spatial"] * scale, colours):
-        axes.add_patch(Circle((x, y), radius, color=colour))
-    figure.savefig(path.with_suffix(".png"))
+    colours[np.isnan(values)] = to_rgba("lightgray")
+    figure, axes = plt.subplots(figsize=(10, 10), dpi=150)
+    axes.add_collection(PatchCollection([Circle(at, radius) for at in xy], facecolors=colours, edgecolors="none"))
+    axes.autoscale_view()
+    x, y = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(spatial["images"]["hires"])
+    axes.set_xlim(min(x[0], -0.5), max(x[1], spatial["images"]["hires"].shape[1]))
+    axes.set_ylim(max(y[1], spatial["images"]["hires"].shape[0]), min(y[0], -0.5))  # rows go down
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())
     plt.close(figure)
-    assert path.with_suffix(".png").stat().st_size > 5000
+    matplotlib.image.imsave(path.with_suffix(".png"), pixels)
+    seen = 0
+    for i, (column, row) in enumerate(axes.transData.transform(xy)):
+        if i + 1 < len(xy) and np.hypot(*(xy[i + 1:] - xy[i]).T).min() < 2 * radius:
+            continue
+        there = pixels[pixels.shape[0] - 1 - int(row), int(column)] / 255
+        assert np.abs(there - colours[i]).max() < 0.02, f"{path}: spot {a.obs_names[i]} is drawn {there}, expected {colours[i]}"
+        seen += 1
+    assert seen > 0, path
+
+
+def over_tissue(path, table, mpp):
+    """A slide's grid of predictions lies where those who measured it found tissue: each of their spots (a table with pixel_x and pixel_y,
+    200 um apart) has one of ours within the grid's 100 um, and nearly each of ours one of theirs within 200. Then plots it."""
+    a = anndata.read_h5ad(path)
+    with open(table) as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    theirs = np.array([[float(r["pixel_x"]), float(r["pixel_y"])] for r in rows])
+    distance = mpp * np.hypot(*(a.obsm["spatial"][:, None] - theirs[None]).transpose(2, 0, 1))
+    found, right = (distance.min(0) < 100).mean(), (distance.min(1) < 200).mean()
+    assert found > 0.98 and right > 0.95, f"{path}: {found:.3f} of the tissue has spots, {right:.3f} of the spots are on tissue"
+    (library, spatial), = a.uns["spatial"].items()
+    assert max(spatial["images"]["hires"].shape) == 2000
+    plot(a, library, path)
+    print(f"{path.name}: {a.n_obs} spots, on {100 * found:.1f} % of the measured tissue; {100 * right:.1f} % of them are on it")
 
 
 def main():
@@ -124,6 +158,8 @@ def main():
     for path in files:
         compare(path)
     print(f"{len(files)} files, {compared} fields are what was written; anndata {anndata.__version__}")
+    if len(sys.argv) > 2:
+        over_tissue(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
 
 
 main()

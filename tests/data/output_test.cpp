@@ -58,15 +58,19 @@ TEST_CASE("feature cache: found by content, damage is noticed, an unwritable fol
   FeatureCache cache(folder.path("cache"));
   std::vector<float> features{1, 2, 3, 4, 5, 6}, back;
   std::vector<std::string> warnings;
-  CHECK_FALSE(cache.load(key, 2, 3, back, warnings));
+  const auto take = [&](int64_t row, const float* x) {
+    CHECK(row == int64_t(back.size()) / 3);
+    back.insert(back.end(), x, x + 3);
+  };
+  CHECK_FALSE(cache.load(key, 2, 3, take, warnings));
   cache.store(key, 2, 3, features, warnings);
-  CHECK(cache.load(key, 2, 3, back, warnings));
+  CHECK(cache.load(key, 2, 3, take, warnings));
   CHECK(back == features);
   CHECK(warnings.empty());
   std::string bytes = read_text(cache.path(key));
   bytes[bytes.size() - 1] ^= 1;
   write_atomic(cache.path(key), bytes);
-  CHECK_FALSE(cache.load(key, 2, 3, back, warnings));
+  CHECK_FALSE(cache.load(key, 2, 3, take, warnings));
   CHECK(warnings ==
         std::vector<std::string>{
             cache.path(key) + ": sha256 differs from the one in its header, expected an undamaged file; the features are computed again"});
@@ -77,5 +81,11 @@ TEST_CASE("feature cache: found by content, damage is noticed, an unwritable fol
         std::vector<std::string>{folder.path("file") + "/features: Not a directory, expected an output folder; the features are not kept"});
   FeatureCache none("");
   none.store(key, 2, 3, features, warnings);
-  CHECK_FALSE(none.load(key, 2, 3, back, warnings));
+  CHECK_FALSE(none.load(key, 2, 3, take, warnings));
+  warnings.clear();
+  // Another number of rows under the same name is no match.
+  cache.store("other", 3, 2, features, warnings);
+  CHECK_FALSE(cache.load("other", 2, 3, take, warnings));
+  CHECK(warnings == std::vector<std::string>{cache.path("other") + ": features (3, 2), expected (2, 3); the features are computed again"});
+  CHECK(back == features);
 }

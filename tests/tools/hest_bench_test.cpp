@@ -17,6 +17,7 @@
 using namespace stflow;
 using namespace stflow::test;
 using Json = nlohmann::json;
+using Words = std::vector<std::string>;
 using Rows = std::map<std::string, std::vector<double>>;  // by spot
 
 namespace {
@@ -166,6 +167,20 @@ TEST_CASE("slow: hest-bench: a model for each fold, and Pearson of the written p
   CHECK(read_file(run + "/fold_1/model.safetensors") == model);
   CHECK(read_file(results + "/results_kfold.json") == before);
   CHECK(run_stflow(task.words("run")).code == int(Exit::create));
+
+  // Two processes give the files of one, and go on with what one has left.
+  for (const bool fresh : {true, false}) {
+    Words words = task.words(fresh ? "ranks" : "run", {fresh ? "--json" : "--resume"});
+    if (!fresh) std::filesystem::remove_all(run + "/fold_1"), std::filesystem::remove_all(run + "/TASK");
+    const Words launch{"launch", "--nproc-per-node", "2", "--"};
+    words.insert(words.begin(), launch.begin(), launch.end());
+    const Ran both = run_stflow(words);
+    REQUIRE_MESSAGE(both.code == 0, both.err);
+    const std::string there = fresh ? task.tiny.path("ranks") : run;
+    CHECK(read_file(there + "/fold_1/model.safetensors") == model);
+    CHECK(read_file(there + "/TASK/encoder/results_kfold.json") == before);
+    if (fresh) CHECK(Json::parse(both.out)["pearson_mean"] == told["pearson_mean"]);
+  }
 }
 
 TEST_CASE("bad input: HEST-bench tasks and flags that contradict the protocol") {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "data/hdf5_write.h"
 #include "data/png.h"
 #include "engine/text.h"
 #include "tests/data/slide/tiny_tiff.h"
@@ -138,6 +139,54 @@ TEST_CASE("slow: hostile tables and HDF5 files through predict") {
   write_png(outs.path("spatial/tissue_hires_image.png"), test::picture(40, 40));
   for (const char* name : {"filtered_feature_bc_matrix/matrix.mtx", "spatial/tissue_positions_list.csv", "spatial/scalefactors_json.json"})
     attack(outs, name, outs.path(name), reads(outs.path()));
+}
+
+TEST_CASE("slow: hostile HDF5 files of counts, features, places and patches") {
+  const test::TinyRun data;
+  REQUIRE(test::run_stflow(data.words("run", {"--epochs", "1", "--members", "1"})).code == 0);
+  const test::TempFolder outs;
+  const std::string counts = outs.path("filtered_feature_bc_matrix.h5"), features = data.path("features/C.h5");
+  fs::copy_file("tests/fixtures/spatial/tenx_v3.h5", counts);
+  outs.file("spatial/tissue_positions_list.csv", [] {
+    std::string text;
+    for (int n = 0; n < 12; n++)
+      text += fmt::format("{0}{0}{0}{0}{1}{1}{1}{1}-1,1,{2},{3},{4},{5}\n", "ACGT"[n % 4], "ACGT"[n / 4], n / 4, 2 * (n % 4) + n / 4 % 2,
+                          5 + 9 * (n / 4), 5 + 10 * (n % 4));
+    return text;
+  }());
+  outs.file("spatial/scalefactors_json.json", R"({"spot_diameter_fullres": 9.5, "tissue_hires_scalef": 1.0})");
+  write_png(outs.path("spatial/tissue_hires_image.png"), test::picture(50, 40));
+  attack(outs, "10x HDF5", counts,
+         {"predict", outs.path(), "--model", data.path("run"), "--out", outs.path("p.csv"), "--dry-run", "--quiet"});
+  const Words encoder{"--encoder", data.path("encoder.safetensors"), "--quiet", "--overwrite"};
+  const auto with_encoder = [&](Words words) {
+    words.insert(words.end(), encoder.begin(), encoder.end());
+    return words;
+  };
+  REQUIRE(test::run_stflow(with_encoder({"embed", data.path("manifest.csv"), "--out", data.path("features")})).code == 0);
+  Words reads = data.predict("run", "p.csv");
+  reads.insert(reads.end(), {"--embeddings", data.path("features"), "--overwrite"});
+  attack(data.folder, "features", features, reads);
+  // TRIDENT's file of coordinates, HEST's of patches.
+  const std::string places = data.path("places.h5"), patches = data.path("patches.h5");
+  {
+    Hdf5Writer file(places);
+    const std::vector<int64_t> corners{10, 10, 60, 60, 100, 90};
+    file.numbers<int64_t>("coords", {3, 2}, corners.data());
+    for (const char* name : {"patch_size", "patch_size_level0"}) file.attribute("coords", name, int64_t(50));
+    file.commit();
+  }
+  attack(data.folder, "coordinates", places,
+         with_encoder({"embed", data.path("A.png"), "--coords", places, "--out", data.path("e.h5"), "--mpp", "10"}));
+  {
+    Hdf5Writer file(patches);
+    std::vector<uint8_t> pixels(3 * 32 * 32 * 3);
+    for (size_t i = 0; i < pixels.size(); i++) pixels[i] = uint8_t(i * i % 251);
+    file.numbers<uint8_t>("img", {3, 32, 32, 3}, pixels.data());
+    file.strings("barcode", {3, 1}, {"a", "b", "c"});
+    file.commit();
+  }
+  attack(data.folder, "patches", patches, with_encoder({"embed", patches, "--out", data.path("e.h5")}));
 }
 
 TEST_CASE("slow: hostile outlines through predict") {

@@ -1,4 +1,4 @@
-// stflow train and predict as processes that are interrupted: by SIGKILL at any moment, by the signals of a scheduler or a user, by a
+// stflow train as a process that are interrupted: by SIGKILL at any moment, by the signals of a scheduler or a user, by a
 // second signal, by a damaged checkpoint. What is there is whole, and a run that goes on ends as an undisturbed one.
 #include <doctest/doctest.h>
 #include <signal.h>
@@ -204,41 +204,4 @@ TEST_CASE("train: a damaged checkpoint is named and the one before it used") {
   CHECK(r.err.find("warning: " + found[1] + ": ") != std::string::npos);
   CHECK(r.err.find("; using the checkpoint before it") != std::string::npos);
   CHECK(results(data.path("run")) == results(data.path("whole")));
-}
-
-TEST_CASE("predict: killed sixty times it leaves no file, the whole one, or the one that was there") {
-  const TinyRun data;
-  REQUIRE(test::run_stflow(data.words("run")).code == 0);
-  const double whole = test::seconds_of([&] { REQUIRE(test::run_stflow(data.predict("run", "whole.csv")).code == 0); });
-  const std::string want = test::read_file(data.path("whole.csv")), earlier = "what was there\n";
-  const std::string name = "out.csv", out = data.path(name);
-  int died = 0, absent = 0, partial = 0;
-  for (uint32_t i = 0; i < 60; i++) {
-    std::vector<std::string> words = data.predict("run", name);
-    const bool replaces = i % 2;
-    fs::remove(out), fs::remove(out + ".partial");
-    if (replaces) data.folder.file(name, earlier), words.emplace_back("--overwrite");
-    const pid_t process = test::start_stflow(words);
-    // Two in three at any time, the others as soon as the file is begun.
-    if (i % 3) sleep_for(whole * uniform(i, 1));
-    else
-      for (int polls = 0; polls < 100000 && !fs::exists(out + ".partial") && test::read_file(out) != want; polls++) usleep(50);
-    kill(process, SIGKILL);
-    const int code = test::ended(process);
-    const std::string found = test::read_file(out);
-    CHECK((code == 0 || code == 128 + SIGKILL));
-    CHECK((found == want || (code != 0 && (replaces ? found == earlier : !fs::exists(out)))));
-    died += code != 0;
-    absent += !fs::exists(out);
-    partial += fs::exists(out + ".partial");
-  }
-  CHECK(died >= 30);  // guards the test: kills before the file, and within it
-  CHECK(absent > 0);
-  CHECK(partial > 0);
-  // What a killed process left of its own is in nobody's way.
-  data.folder.file(name + ".partial", "half");
-  fs::remove(out);
-  CHECK(test::run_stflow(data.predict("run", name)).code == 0);
-  CHECK(test::read_file(out) == want);
-  CHECK(!fs::exists(out + ".partial"));
 }

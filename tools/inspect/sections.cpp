@@ -17,19 +17,18 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Totals per spot and the share of zeros.
-void add_totals(JsonOut& json, const Section& s) {
-  std::vector<double> totals, genes;
-  for (int64_t n = 0; n < s.counts.rows(); n++)
-    totals.push_back(s.counts.total(n)), genes.push_back(double(s.counts.last(n) - s.counts.first(n)));
-  if (totals.empty()) return;
-  auto median = [](std::vector<double>& v) {
-    std::sort(v.begin(), v.end());
-    return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
-  };
-  json["total_per_spot"] = {{"median", median(totals)}, {"min", totals.front()}, {"max", totals.back()}};
-  json["genes_per_spot_median"] = median(genes);
-  json["zeros"] = 1 - double(s.counts.value.size()) / (double(s.size()) * double(s.genes.size()));
-  json["empty_spots"] = std::count(totals.begin(), totals.end(), 0.0);
+JsonOut json_of(const Totals& t) {
+  return {{"total_per_spot", {{"median", t.median}, {"min", t.least}, {"max", t.most}}},
+          {"genes_per_spot_median", t.present},
+          {"zeros", t.zeros},
+          {"empty_spots", t.empty}};
+}
+
+std::string totals_text(const JsonOut& json) {
+  const auto number = [](const JsonOut& v) { return shortest(v.get<double>()); };
+  const JsonOut& total = json["total_per_spot"];
+  return fmt::format("total per spot: median {} ({}-{}), {} genes per spot, {:.1f} % zeros\n", number(total["median"]),
+                     number(total["min"]), number(total["max"]), number(json["genes_per_spot_median"]), 100 * json["zeros"].get<double>());
 }
 
 JsonOut describe_section(const Source& source, DataOptions options) {
@@ -58,7 +57,8 @@ JsonOut describe_section(const Source& source, DataOptions options) {
   }
   json["read_spots"] = s.size(), json["genes"] = s.genes.size();
   json["gene_ids"] = !s.gene_ids.empty();
-  add_totals(json, s);
+  if (!s.counts.empty()) json.update(json_of(totals_of(s.counts, int64_t(s.genes.size()))));
+  if (s.filed.rows != s.size()) json["counts_file"] = json_of(s.filed), json["counts_file"]["spots"] = s.filed.rows;
   if (s.width > 0) json["image"] = {{"file", s.source.image}, {"width", s.width}, {"height", s.height}, {"reduced", s.reduced}};
   if (s.mpp > 0) json["mpp"] = s.mpp, json["mpp_from"] = s.mpp_from;
   if (s.feature_dim > 0) json["features"] = s.feature_dim;
@@ -92,17 +92,15 @@ std::string spatial_text(const JsonOut& json) {
   std::string text = fmt::format("{}: {}, {} section{}\n", json["path"].get<std::string>(), json["layout"].get<std::string>(),
                                  json["sections"].size(), json["sections"].size() == 1 ? "" : "s");
   if (json.contains("folds")) text += fmt::format("{} folds, {} genes to predict\n", json["folds"].get<int>(), json["panel"].get<int>());
-  auto number = [](const JsonOut& v) { return shortest(v.get<double>()); };
   for (const JsonOut& w : json["warnings"]) text += "warning: " + w.get<std::string>() + "\n";
   for (const JsonOut& s : json["sections"]) {
     text += "\n" + s["sample"].get<std::string>() + "\n";
     if (s.contains("read_spots"))
       text += fmt::format("  {} spots, {} genes{}\n", s["read_spots"].get<int64_t>(), s["genes"].get<int64_t>(),
                           s["gene_ids"].get<bool>() ? " with ids" : "");
-    if (s.contains("total_per_spot"))
-      text += fmt::format("  total per spot: median {} ({}-{}), {} genes per spot, {:.1f} % zeros\n", number(s["total_per_spot"]["median"]),
-                          number(s["total_per_spot"]["min"]), number(s["total_per_spot"]["max"]), number(s["genes_per_spot_median"]),
-                          100 * s["zeros"].get<double>());
+    if (s.contains("total_per_spot")) text += "  " + totals_text(s);
+    if (s.contains("counts_file"))
+      text += fmt::format("  all {} spots of the counts: {}", s["counts_file"]["spots"].get<int64_t>(), totals_text(s["counts_file"]));
     if (s.contains("image"))
       text += fmt::format("  image {} x {}: {}\n", s["image"]["width"].get<int64_t>(), s["image"]["height"].get<int64_t>(),
                           s["image"]["file"].get<std::string>());

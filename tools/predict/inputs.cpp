@@ -9,6 +9,7 @@
 
 #include "data/coordinates.h"
 #include "data/dataset.h"
+#include "data/panel.h"
 #include "data/patches.h"
 #include "engine/text.h"
 #include "tools/inspect/sections.h"
@@ -132,9 +133,9 @@ const Section* known_of(const std::vector<Section>& known, const std::string& sa
 }
 
 std::vector<float> known_values(const Section& known, const std::vector<std::string>& spots, const std::vector<std::string>& genes) {
-  std::unordered_map<std::string, int64_t> row_of, column_of;
+  std::unordered_map<std::string, int64_t> row_of;
+  const std::map<std::string, int64_t> column_of = columns_of(known);
   for (size_t i = 0; i < known.spots.size(); i++) row_of.emplace(known.spots[i], int64_t(i));
-  for (size_t i = 0; i < known.genes.size(); i++) column_of.emplace(known.genes[i], int64_t(i));
   std::vector<float> values(spots.size() * genes.size(), std::numeric_limits<float>::quiet_NaN());
   int64_t found = 0, columns = 0;
   for (const std::string& g : genes) columns += int64_t(column_of.contains(g));

@@ -24,6 +24,7 @@ struct InputFlags {
 struct PredictInput {
   Section section;                          // of a slide: without counts
   std::shared_ptr<const SlideImage> slide;  // none for a section of a data set
+  std::shared_ptr<const SlideImage> image;  // of a section of a data set, where that is a slide in tiles
   Places places;                            // of a slide's spots; names and xy are the section's
   bool square = false;                      // the places are bins of a square grid
   int64_t measured = 0;                     // the first spots of a slide are those of --known
@@ -38,7 +39,7 @@ std::vector<PredictInput> read_inputs(const InputFlags& f, double patch_microns,
 /// The section of a data set of measured spots that belongs to `sample`: the only one, or the one of that name. Null if there is none.
 const Section* known_of(const std::vector<Section>& known, const std::string& sample);
 
-/// log(1 + counts) of the spots and genes that `known` has, NaN elsewhere: (N, G). Spots are told by their names, genes by theirs. Throws
+/// log(1 + counts) of the spots and genes that `known` has, NaN elsewhere: (N, G). Spots are told by their names, genes by their names or ids. Throws
 /// Exit::data if no spot or no gene is among them.
 std::vector<float> known_values(const Section& known, const std::vector<std::string>& spots, const std::vector<std::string>& genes);
 

@@ -41,7 +41,8 @@ MapBackground white_background(const Section& s, double radius) {
 /// A slide's rows, from bands as high as its tiles, so that each is decoded once; other images from above to below as they are stored.
 RowSource rows_of(const PredictInput& input) {
   const Section& s = input.section;
-  if (!input.slide || input.slide->by_rows()) {
+  const auto slide = input.slide ? input.slide : input.image;
+  if (!slide || slide->by_rows()) {
     const auto reader = std::make_shared<ImageReader>(s.source.image);
     return {reader->width(), reader->height(), [reader](uint8_t* rgb) { reader->next_row(rgb); }};
   }
@@ -50,7 +51,6 @@ RowSource rows_of(const PredictInput& input) {
     int64_t top = 0, next = 0;
   };
   const auto band = std::make_shared<Band>();
-  const auto slide = input.slide;
   const int64_t high = std::clamp<int64_t>(slide->levels()[0].tile_height, 64, 512);
   return {slide->width(), slide->height(), [=](uint8_t* rgb) {
             if (band->next == band->top + band->pixels.height) {

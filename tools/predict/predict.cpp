@@ -4,7 +4,6 @@
 #include <filesystem>
 
 #include "data/dataset.h"
-#include "data/feature_store.h"
 #include "engine/file.h"
 #include "engine/hash.h"
 #include "engine/text.h"
@@ -13,7 +12,6 @@
 #include "model/metrics.h"
 #include "tools/commands.h"
 #include "tools/device_flag.h"
-#include "tools/encoder/slide_job.h"
 #include "tools/inspect/sections.h"
 #include "tools/json_out.h"
 #include "tools/memory.h"
@@ -21,6 +19,7 @@
 #include "tools/predict/pictures.h"
 #include "tools/predict/plan.h"
 #include "tools/predict/result.h"
+#include "tools/predict/stored_features.h"
 #include "tools/ranks.h"
 #include "tools/signals.h"
 
@@ -72,46 +71,21 @@ std::vector<double> quantiles_of(const std::vector<std::string>& words) {
   return q;
 }
 
-// Features of a slide, in a file: there may be more of them than memory holds.
-void embed_slide(PredictInput& input, PatchEncoder& encoder, FeatureStore& store) {
-  const Section& s = input.section;
-  const PatchSpec& spec = encoder.scaled_spec();
-  const int64_t side = patch_side(s, spec);
-  std::shared_ptr<const SlideImage> slide = input.slide;
-  PatchJob job = slide->by_rows() ? section_job(s, spec, {}, {})
-                                  : slide_job(
-                                        s.sample(), [slide] { return slide; }, s.xy, side, spec.size);
-  job.row = [&store](int64_t row, const float* features) { store.put(row, features); };
-  job.done = [] {};
-  terminal::Progress progress("features", s.size());
-  embed_patches(encoder, {std::move(job)}, progress);
-  progress.finish();
-}
-
-// Spots on tiles that cannot be decoded are left out, where --bad-tiles allows it.
-void keep_decodable(PredictInput& input, const PatchSpec& spec) {
-  Section& s = input.section;
-  const std::vector<int64_t> rows = leave_out_bad(s, *input.slide, patch_side(s, spec), spec.size, input.missing);
-  const auto keep = [&](std::vector<int32_t>& column) {
-    std::vector<int32_t> kept;
-    for (const int64_t r : rows) kept.push_back(column[size_t(r)]);
-    column = std::move(kept);
-  };
-  if (!input.places.array_row.empty()) keep(input.places.array_row), keep(input.places.array_col);
-}
-
 // Predicts a section, writes the file and says how it went.
 JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, const std::string& path) {
   const PredictFlags& f = job.flags;
   Section& section = input.section;
   const Panel panel{job.model.genes, "the model's"};
-  const auto& have = section.genes;
-  const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(),
-                                    [&](const std::string& g) { return std::find(have.begin(), have.end(), g) != have.end(); });
+  const auto have = columns_of(section);
+  const bool measured = std::all_of(panel.genes.begin(), panel.genes.end(), [&](const std::string& g) { return have.contains(g); });
   if (!measured) section.counts = {};
-  if (input.slide && f.in.slides.bad_tiles == "skip" && !input.slide->by_rows()) keep_decodable(input, encoder->scaled_spec());
-  if (input.slide) section.feature_dim = encoder->dim();
+  const bool given = !section.features.empty(), embeds = !given && !f.dry_run;
+  if (!input.slide) input.image = tiled_image(section, f.in.slides.bad_tiles == "skip");
+  if (!given && encoder && f.in.slides.bad_tiles == "skip") keep_decodable(input, *encoder);
+  if (embeds) section.feature_dim = encoder->dim();
+  std::vector<float> features = std::exchange(section.features, {});  // not held twice
   Slide slide = make_slide(section, panel, f.in.data.missing());
+  slide.features = std::move(features);
   if (const Section* known = known_of(job.known, section.sample()))
     job.options.known = known_values(*known, section.spots, job.model.genes);
   else job.options.known.clear();
@@ -119,10 +93,10 @@ JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, co
   const PredictionPlan plan = plan_prediction(job.model, slide.size(), job.options, job.limit, rss_bytes());
   job.options.most_spots = plan.most_spots;
   terminal::info("plan: {}: {}", section.sample(), text_of(plan));
-  std::optional<FeatureStore> store;
-  if (input.slide && !f.dry_run) {
-    store.emplace(slide.size(), section.feature_dim, folder_of(path));
-    embed_slide(input, *encoder, *store);
+  std::unique_ptr<FeatureStore> store;
+  if (embeds) {
+    const size_t room = plan.limit ? plan.limit - plan.held : SIZE_MAX;
+    store = store_features(input, *encoder, f.in.data.cache, folder_of(path), room);
     slide.lent = store->rows();
   }
   JsonOut json{{"spots", slide.size()}};
@@ -144,6 +118,18 @@ JsonOut predict_section(Job& job, PredictInput& input, PatchEncoder* encoder, co
   write_prediction(path, file);
   write_pictures(f.pictures, input, file, path, f.overwrite);
   return json;
+}
+
+// Features that came with sections, which all of them have if one has, are those that the model was trained on.
+void compare_given(std::vector<PredictInput>& inputs, const Predictor& model, const FeatureOptions& options, const std::string& path) {
+  std::vector<Section> sections;
+  for (PredictInput& i : inputs)
+    if (!i.slide) sections.push_back(std::move(i.section));
+  if (std::any_of(sections.begin(), sections.end(), [](const Section& s) { return !s.features.empty(); }))
+    compare_origin(model.encoder, add_features(sections, options, alone()), path);
+  size_t next = 0;
+  for (PredictInput& i : inputs)
+    if (!i.slide) i.section = std::move(sections[next++]);
 }
 
 void tell(const std::string& sample, const JsonOut& result) {
@@ -207,19 +193,19 @@ int predict_as(Team& team, const PredictFlags& f) {
   if (!f.dry_run) make_output_folder(several ? f.out : folder_of(f.out));
   if (!several) check_prediction_name(f.out);
   keep_share(inputs, team);
-  std::vector<Section> with_spots;
-  for (PredictInput& i : inputs)
-    if (!i.slide) with_spots.push_back(std::move(i.section));
-  if (!with_spots.empty() && !f.dry_run) compare_origin(model.encoder, add_features(with_spots, features, alone()), f.in.paths[0]);
-  size_t next = 0;
-  for (PredictInput& i : inputs)
-    if (!i.slide) i.section = std::move(with_spots[next++]);
-    else compare_origin(model.encoder, patch_encoder().origin(), i.section.source.image);
+  compare_given(inputs, model, features, f.in.paths[0]);
+  for (const PredictInput& i : inputs)
+    if (i.section.features.empty() && (i.slide || !f.dry_run))
+      compare_origin(model.encoder, patch_encoder().origin(), i.slide ? i.section.source.image : f.in.paths[0]);
 
   JsonOut own = JsonOut::object();
   for (PredictInput& i : inputs) {
     const std::string sample = i.section.sample();
-    own[sample] = predict_section(job, i, encoder.get(), several ? f.out + "/" + sample + "." + f.format : f.out);
+    try {
+      own[sample] = predict_section(job, i, encoder.get(), several ? f.out + "/" + sample + "." + f.format : f.out);
+    } catch (const Stopped&) {
+      fail(Exit::preempted, "stopped by a signal while predicting {}, expected the end; start again", sample);
+    }
     if (team.size() == 1) tell(sample, own[sample]);
     i = {};
   }

@@ -6,6 +6,7 @@
 #include "engine/text.h"
 #include "engine/version.h"
 #include "ops/knn.h"
+#include "tools/features.h"
 
 namespace stflow {
 namespace {
@@ -91,9 +92,15 @@ PredictionFile prediction_file(const Predictor& model, const std::string& hash, 
   if (!places.array_row.empty())
     file.spot_columns["array_row"] = column(places.array_row), file.spot_columns["array_col"] = column(places.array_col);
   if (model.novelty.active() && model.novelty.dim == slide.dim) {
-    NoveltyScores novelty = model.novelty.score({slide.feature_row(0), size_t(slide.size() * slide.dim)}, model.pipeline.scale);
-    file.spot_columns["feature_distance"] = std::move(novelty.ratio);
-    file.spot_columns["out_of_distribution"] = column(novelty.novel);
+    constexpr int64_t kPiece = 16384;  // spots whose features are resident at once
+    std::vector<float>&distance = file.spot_columns["feature_distance"], &novel = file.spot_columns["out_of_distribution"];
+    for (int64_t first = 0; first < slide.size(); first += kPiece) {
+      const size_t count = size_t(std::min(kPiece, slide.size() - first) * slide.dim);
+      const NoveltyScores scores = model.novelty.score({slide.feature_row(first), count}, model.pipeline.scale, first);
+      distance.insert(distance.end(), scores.ratio.begin(), scores.ratio.end());
+      novel.insert(novel.end(), scores.novel.begin(), scores.novel.end());
+      if (options.each_draw) options.each_draw();
+    }
   }
   if (!options.known.empty()) {
     std::vector<float>& measured = file.spot_columns["measured"];
@@ -114,6 +121,8 @@ void add_image(const PredictInput& input, PredictionFile& file) {
   if (s.source.image.empty()) return;
   if (input.slide) {
     file.hires = input.slide->thumbnail(kLongest);
+  } else if (const auto slide = tiled_image(s, true)) {
+    file.hires = slide->thumbnail(kLongest);
   } else {
     const int64_t longest = std::max(s.width, s.height);
     file.hires = read_image(s.source.image, int(std::max<int64_t>(1, (longest + kLongest - 1) / kLongest)));

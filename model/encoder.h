@@ -39,7 +39,8 @@ class Encoder {
   /// (f16 weights held as f32 are the same numbers).
   [[nodiscard]] const std::map<std::string, std::string>& identity() const;
 
-  /// Features (n, dim()) of n patches (size, size, 3), 8-bit RGB. The same bytes for a patch whatever its neighbours.
+  /// Features (n, dim()) of n patches (size, size, 3), 8-bit RGB. The same bytes for a patch whatever its neighbours;
+  /// on a GPU within rounding, as cuBLASLt adds in an order that depends on how many there are.
   void embed(const uint8_t* rgb, int64_t n, float* features);
 
  private:

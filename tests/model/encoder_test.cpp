@@ -157,15 +157,17 @@ TEST_CASE("device: an encoder in bf16 gives nearly the features of float32 for m
   const test::TempFolder folder;
   Context gpu;
   gpu.device = Device::cuda;
-  for (const std::string name : {"vit_plain", "vit_registers_swiglu", "vit_layer_scale", "vit_placed_registers"}) {
+  // PyTorch 2's autocast to bf16 is 2.96e-3, 3.45e-3, 1.93e-3 and 3.41e-3 from float64 on the same matrices and random images.
+  for (auto [name, bound] :
+       {std::pair{"vit_plain", 3e-3}, {"vit_registers_swiglu", 3.5e-3}, {"vit_layer_scale", 2e-3}, {"vit_placed_registers", 3.5e-3}}) {
     CAPTURE(name);
     const std::string path = with_halves(folder, name, Stored::bf16);
     Encoder wide(path, {}, Precision::f32), bf16(path, gpu, Precision::bf16), tf32(path, gpu, Precision::tf32), f32(path, gpu);
     const auto want = features_of(wide);
     std::vector<float> first;
-    test::in_every_order([&] {
+    test::in_every_order([&, bound = bound] {
       const auto got = features_of(bf16);
-      CHECK(apart(got, want) < 2e-3);
+      CHECK(apart(got, want) < bound);
       CHECK(apart(got, want) > 1e-5);  // activations are rounded
       if (first.empty()) first = got;
       CHECK(got == first);

@@ -28,7 +28,7 @@ build/config.mk: tools/build/packages.txt tools/build/configure.sh tools/build/i
 ifeq ($(CUDA)$(MODE),1release)
 BUILD := build/cuda
 cuda_home := $(patsubst %/bin/nvcc,%,$(NVCC))
-cuda_libs := -L$(cuda_home)/lib64 -Wl,-rpath,$(cuda_home)/lib64 -lcublas -lcudart
+cuda_libs := -L$(cuda_home)/lib64 -Wl,-rpath,$(cuda_home)/lib64 -lcublasLt -lcudart
 else
 BUILD := build/$(MODE)
 endif

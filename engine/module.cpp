@@ -21,6 +21,7 @@ Parameter ParameterSet::matrix(const std::string& name, Shape shape, Init init, 
   if (packs_) {
     size_ = before;
     p.packed = true, p.offset = -1;
+    if (shape.rank == 2) p.type = held_type_;
     list_.back() = p;
   }
   return p;

@@ -39,8 +39,9 @@ class ParameterSet {
   /// Every parameter starts at a multiple of so many elements: on a 64-byte line.
   static constexpr int64_t kAlignment = 16;
   /// `packs`, for inference: each matrix() has no place in the flat arrays, hold() gives it its only copy; there are no gradients.
-  explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu, bool packs = false)
-      : type_(type), device_(device), packs_(packs) {}
+  /// `held`: the type in which those of two dimensions will be held, where programs are to know it before bind().
+  explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu, bool packs = false, DType held = DType::f32)
+      : type_(type), device_(device), packs_(packs), held_type_(held) {}
   /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
   Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
   /// Likewise a matrix (rows, ...) that linear() alone reads.
@@ -74,6 +75,7 @@ class ParameterSet {
   DType type_;
   Device device_;
   bool packs_;
+  DType held_type_;
   Array values_, grads_;
   std::vector<Array> held_;  // by number
 };

@@ -40,6 +40,10 @@ struct Op {
   virtual unsigned keep() const { return kInputs | kOutput; }
   /// True for an op that reads inputs with Tensor::packed.
   virtual bool reads_packed() const { return false; }
+  /// In an inference program on a GPU with Products::bf16 (Tape::narrow): whether the op can read input i in bf16; and whether it can write
+  /// its value so, given the types of its inputs.
+  virtual bool reads_half(const Call&, int /*i*/) const { return false; }
+  virtual bool writes_half(const Call&) const { return false; }
   virtual size_t saved_bytes(const Call&) const { return 0; }
   virtual size_t scratch_bytes(const Call&, bool /*backward*/) const { return 0; }
   virtual size_t prepared_bytes(const Call&) const { return 0; }

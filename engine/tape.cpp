@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/cuda/memory.h"
+#include "engine/half.h"
 
 namespace stflow {
 
@@ -95,6 +96,7 @@ size_t Tape::plan(bool training, bool keep_all) {
   training_ = training;
   lives_.clear();
   arena_ = nullptr;
+  if (!training && context_.device == Device::cuda && context_.products == Products::bf16) narrow();
   const int n = int(nodes_.size()), end = 2 * n;
   std::vector<int>& dies = order_;  // reused as memory
   dies.assign(size_t(n), -1);
@@ -238,13 +240,14 @@ void Tape::verify_finite(const Node& n, const Tensor& written, const char* direc
     copy(Device::cpu, here.tensor().data, context_.device, t.data, t.bytes(), context_.stream);
     t = here;
   }
-  by_type(t.type, [&](auto zero) {
-    const auto* x = t.as<decltype(zero)>();
+  const auto verify = [&](auto at) {
     for (int64_t i = 0; i < t.size(); i++)
-      if (!std::isfinite(x[i]))
+      if (const auto x = at(i); !std::isfinite(x))
         fail(Exit::data, "{} {} of layer '{}': {} at element {} of {}, expected finite numbers", n.op->name(), direction, n.layer,
-             x[i] != x[i] ? "NaN" : "Inf", i, t.shape.text());
-  });
+             x != x ? "NaN" : "Inf", i, t.shape.text());
+  };
+  if (t.type == DType::bf16) return verify([&](int64_t i) { return bfloat_to_float(t.as<uint16_t>()[i]); });
+  by_type(t.type, [&](auto zero) { verify([&](int64_t i) { return t.as<decltype(zero)>()[i]; }); });
 }
 
 }  // namespace stflow

@@ -132,6 +132,7 @@ class Tape {
   Var add(const Op* op, const Var* in, int n);
   void* op_memory(size_t bytes, size_t align);
   Call call(const Node& n, bool backward) const;
+  void narrow();
   void place();
   void settle(int time);
   void verify_finite(const Node& n, const Tensor& written, const char* direction) const;

@@ -13,8 +13,11 @@
 namespace stflow {
 namespace {
 
-/// As many images as keep the widest activation within about 4 MB of cache for each thread.
-int64_t batch_of(const Network& net) { return std::clamp<int64_t>(thread_count() * (int64_t(4) << 20) / (net.widest() * 4), 1, 32); }
+/// As many images as keep the widest activation within about 4 MB of cache for each thread; on a GPU, as fill its units.
+int64_t batch_of(const Network& net, const Context& context) {
+  if (context.device == Device::cuda) return 32;
+  return std::clamp<int64_t>(thread_count() * (int64_t(4) << 20) / (net.widest() * 4), 1, 32);
+}
 
 double microns_of(const Weights& file) {
   auto found = file.metadata().find("microns");
@@ -26,8 +29,10 @@ double microns_of(const Weights& file) {
   return x;
 }
 
-/// The type in which a matrix of the file's type is held (i32 for words of four 8-bit integers). The patch embedding keeps its own.
-DType held_as(Precision precision, const Parameter& p, DType stored) {
+/// The type in which a matrix of the file's type is held (i32 for words of four 8-bit integers). The patch embedding keeps its own, which
+/// a GPU computes in float32.
+DType held_as(Precision precision, const Parameter& p, DType stored, Device device) {
+  if (device == Device::cuda) return p.type;
   if (precision == Precision::stored || p.shape.rank != 2) return stored;
   return precision == Precision::f16    ? DType::f16
          : precision == Precision::bf16 ? DType::bf16
@@ -35,7 +40,22 @@ DType held_as(Precision precision, const Parameter& p, DType stored) {
                                         : DType::f32;
 }
 
+bool half_on_gpu(const Context& c) { return c.device == Device::cuda && c.products == Products::bf16; }
+
 }  // namespace
+
+Context context_of(Precision precision, Context context) {
+  const bool gpu = context.device == Device::cuda;
+  if (gpu && (precision == Precision::f16 || precision == Precision::int8))
+    fail(Exit::usage, "--precision: found {} on a GPU, expected stored, f32, tf32 or bf16", precision == Precision::f16 ? "f16" : "int8");
+  if (!gpu && precision == Precision::tf32)
+    fail(Exit::usage, "--precision: found tf32 on the CPU, expected stored, f32, f16, bf16 or int8; --device cuda has tf32");
+  context.products = !gpu                           ? Products::f32
+                     : precision == Precision::bf16 ? Products::bf16
+                     : precision == Precision::tf32 ? Products::tf32
+                                                    : Products::f32;
+  return context;
+}
 
 /// The network's parameters, and an inference tape for each number of images that run together.
 struct Encoder::Program {
@@ -71,11 +91,12 @@ struct Encoder::Program {
   std::map<std::string, std::string> identity;
 
   Program(const NetworkConfig& c, double microns_, const Context& context_, Precision precision, int64_t batch_)
-      : context(context_),
-        set(DType::f32, context.device, context.device == Device::cpu),
+      : context(context_of(precision, context_)),
+        set(DType::f32, context.device, context.device == Device::cpu || half_on_gpu(context),
+            half_on_gpu(context) ? DType::bf16 : DType::f32),
         net(set, c),
         microns(microns_),
-        batch(batch_ > 0 ? batch_ : batch_of(net)),
+        batch(batch_ > 0 ? batch_ : batch_of(net, context)),
         images({batch, net.input().image, net.input().image, 3}, DType::f32, context.device),
         replays(context) {
     const Array bytes({3, 256}, DType::f32);
@@ -90,18 +111,17 @@ struct Encoder::Program {
                          std::make_unique<Returned>(Shape{batch, net.features()}, DType::f32, context)});
     }
     if (side) cuda_follow(side->get(), context.stream);  // which clears the memory
-    if (context.device != Device::cpu && precision != Precision::stored && precision != Precision::f32)
-      fail(Exit::usage, "--precision: found 16 or 8 bits on a GPU, expected stored or f32");
+    if (context.products != Products::f32) identity["precision"] = context.products == Products::bf16 ? "bf16" : "tf32";
   }
 
   /// Packs every matrix, one at a time: stored(p) is the type of what there is, fill(p, t) reads it into t of that type or of f32.
   template <class StoredType, class Fill> void pack(Precision precision, StoredType stored, Fill fill) {
     for (const Parameter& p : set.all()) {
       if (!p.packed) continue;
-      const DType has = stored(p), held = held_as(precision, p, has);
+      const DType has = stored(p), held = held_as(precision, p, has, context.device);
       const Array matrix(p.shape, has == held ? held : DType::f32);
       fill(p, matrix);
-      set.hold(p, linear_hold(context.isa, matrix, held));
+      set.hold(p, linear_hold(context, matrix, held));
       if (held != has && held != DType::f32) identity["precision"] = held == DType::i32 ? "int8" : name_of(held);
     }
   }

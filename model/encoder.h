@@ -9,15 +9,18 @@
 
 namespace stflow {
 
-/// How an encoder's matrices are held in memory; a product expands 16-bit ones to float32 in the cache. With int8 the blocks' products
-/// are of integers, activations rounded too (ops/gemm_int8.h). Biases, norms, LayerScale, embeddings and convolutions are float32 always.
-enum class Precision { stored, f32, f16, bf16, int8 };  // stored: as the file has them
+/// How an encoder's matrices are held in memory. On the CPU a product expands 16-bit ones to float32 in the cache; with int8 the blocks'
+/// products are of integers, activations rounded too (ops/gemm_int8.h). On a GPU bf16 is Products::bf16, where activations are rounded
+/// too, tf32 is Products::tf32, and f16 and int8 are not to be had. Norms, LayerScale, embeddings and convolutions are float32 always.
+enum class Precision { stored, f32, f16, bf16, int8, tf32 };  // stored: as the file has them
+/// The context in which an encoder of this precision runs. Throws Exit::usage for one that the device has not.
+Context context_of(Precision precision, Context context);
 
 class Encoder {
  public:
   /// Loads a canonical file (model/key_maps.h; `microns` in its metadata is the side of a patch in tissue). On the CPU the packed matrices
   /// are the only copy. `threads` do not matter: set_thread_count(); nor does `batch`, how many images are computed together (0: as many as
-  /// fit a cache). Throws Exit::data, or Exit::usage for f16, bf16 or int8 on a GPU, which computes with float32 weights.
+  /// fit a cache, 32 on a GPU). Throws Exit::data, or Exit::usage for a precision that the device has not.
   explicit Encoder(const Weights& file, Context context = {}, Precision precision = Precision::stored, int64_t batch = 0);
   /// Likewise a safetensors file with names that key_style() knows. Throws Exit::missing or Exit::data.
   explicit Encoder(const std::string& path, Context context = {}, Precision precision = Precision::stored);
@@ -33,10 +36,11 @@ class Encoder {
   [[nodiscard]] int64_t batch() const;   // images that are computed together
   /// What two encoders must share for their features to be the same: for cache keys and model files. "weights" is the SHA-256
   /// of the checkpoint's bytes or "random:<seed>"; sizes, pooling and pixel scale beside it, and "precision" where it rounds
-  /// weights (f16 weights held as f32 are the same numbers).
+  /// (f16 weights held as f32 are the same numbers).
   [[nodiscard]] const std::map<std::string, std::string>& identity() const;
 
-  /// Features (n, dim()) of n patches (size, size, 3), 8-bit RGB. The same bytes for a patch whatever its neighbours.
+  /// Features (n, dim()) of n patches (size, size, 3), 8-bit RGB. The same bytes for a patch whatever its neighbours;
+  /// on a GPU within rounding, as cuBLASLt adds in an order that depends on how many there are.
   void embed(const uint8_t* rgb, int64_t n, float* features);
 
   /// The same in halves, so that a GPU computes one batch while the next is brought. begin() puts the first n <= batch() patches of room()

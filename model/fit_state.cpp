@@ -13,7 +13,10 @@ namespace {
 constexpr const char* kFormat = "stflow-fit-1";
 
 // What the bits of a run depend on besides its configuration and data.
-std::string numerics_of(const Context& c) { return std::to_string(kNumerics) + (c.device == Device::cuda ? " on a GPU" : ""); }
+std::string numerics_of(const Context& c) {
+  const char* device = c.device == Device::cpu ? "" : c.products == Products::f32 ? " on a GPU" : " on a GPU in TF32";
+  return std::to_string(kNumerics) + device;
+}
 
 Tensor view_of(const std::vector<float>& v) { return {const_cast<float*>(v.data()), {int64_t(v.size())}, DType::f32}; }
 

@@ -19,6 +19,7 @@ struct Add final : Op {
       if (c.din[i].data) on(c.context, [&](auto b) { accumulate(b, c.dout, c.din[i]); });
   }
   unsigned keep() const override { return kNothing; }
+  bool reads_half(const Call&, int i) const override { return i == 1; }
 };
 
 struct AddRow final : Op {

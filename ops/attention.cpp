@@ -23,6 +23,8 @@ struct Attention final : Op {
     if (!c.din[0].data) return;
     on(c.context, [&](auto b) { attention_backward(b, c.in[0], heads, c.out, sums(c), c.dout, c.din[0], c.scratch); });
   }
+  bool reads_half(const Call&, int) const override { return true; }
+  bool writes_half(const Call& c) const override { return c.in[0].type == DType::bf16; }
   size_t saved_bytes(const Call& c) const override { return size_t(c.out.shape[0] * heads * c.out.shape[1]) * bytes_of(c.out.type); }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const Shape& s = c.out.shape;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "engine/half.h"
 #include "ops/linear.h"
 
 namespace stflow {
@@ -13,14 +14,6 @@ constexpr int64_t packed_elements(int64_t n, int64_t k) { return (n + 31) / 32 *
 /// It is the transpose of w (n, k), PyTorch's layout of a Linear weight, or with `transposed` w itself is (k, n); rows of w
 /// are `ldw` numbers apart. `packed` holds packed_elements(n, k) numbers, 64-byte aligned. T is float or double.
 template <class B, class T> void pack_weights(B, const T* w, int64_t ldw, bool transposed, int64_t n, int64_t k, T* packed);
-
-/// 16-bit floating point as it lies in memory.
-struct Half {
-  uint16_t bits;
-};
-struct Bfloat {
-  uint16_t bits;
-};
 
 /// C (m, n) = A (m, k) times a packed operand, or C += with `accumulate`, on the calling thread; any m, n, k >= 0.
 /// Each element is summed over k in one fixed order.

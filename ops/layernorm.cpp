@@ -21,6 +21,7 @@ struct LayerNorm final : Op {
     on(c.context, [&](auto b) { layernorm_backward(b, c.in[0], c.in[1], stats(c), c.dout, c.din[0], c.din[1], c.din[2], c.scratch); });
   }
   unsigned keep() const override { return kInputs; }
+  bool writes_half(const Call&) const override { return true; }
   size_t saved_bytes(const Call& c) const override { return size_t(c.in[0].rows()) * 2 * bytes_of(c.out.type); }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     return backward ? size_t(layernorm_partials(c.in[0].rows()) * 2 * c.in[0].cols()) * bytes_of(c.out.type) : 0;

@@ -1,7 +1,5 @@
 #include "ops/linear.h"
 
-#include "engine/half.h"
-#include "engine/threads.h"
 #include "ops/gemm.h"
 #include "ops/gemm_int8.h"
 
@@ -28,7 +26,10 @@ struct Linear final : Op {
     return y;
   }
   void prepare(const Call& c) const override {
-    on(c.context, [&](auto b) { linear_pack(b, c.in[1], c.prepared); });
+    on(c.context, [&](auto b) {
+      if (rounds_bias(c)) linear_round(b, c.in[2], narrow(c.in[2], c.prepared));
+      else linear_pack(b, c.in[1], c.prepared);
+    });
   }
   void forward(const Call& c) const override {
     if (in_int8(c.in[1])) {
@@ -41,7 +42,9 @@ struct Linear final : Op {
     on(c.context, [&](auto b) {
       const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
       if (!packed) linear_pack(b, c.in[1], c.scratch);
-      linear_forward(b, c.in[0], c.in[1], c.in[2], activation, packed ? packed : c.scratch, c.out, c.saved);
+      if (rounds_input(c)) linear_round(b, c.in[0], narrow(c.in[0], c.scratch));
+      linear_forward(b, rounds_input(c) ? narrow(c.in[0], c.scratch) : c.in[0], c.in[1],
+                     rounds_bias(c) ? narrow(c.in[2], c.prepared) : c.in[2], activation, packed ? packed : c.scratch, c.out, c.saved);
     });
   }
   void backward(const Call& c) const override {
@@ -51,15 +54,29 @@ struct Linear final : Op {
   }
   unsigned keep() const override { return kInputs; }
   bool reads_packed() const override { return true; }
+  bool reads_half(const Call& c, int i) const override { return i == 0 && on_gpu_in_half(c); }
+  bool writes_half(const Call& c) const override { return on_gpu_in_half(c); }
   size_t saved_bytes(const Call& c) const override { return activation == Activation::none ? 0 : c.out.bytes(); }
   size_t prepared_bytes(const Call& c) const override {
+    if (rounds_bias(c)) return narrow(c.in[2], nullptr).bytes();
     return constant && !c.in[1].packed ? linear_packed_bytes(c.context.device, c.in[1]) : 0;
   }
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
+    if (c.context.device == Device::cuda) return rounds_input(c) ? narrow(c.in[0], nullptr).bytes() : 0;
     if (c.in[1].packed) return int8_scratch_bytes(c.out.rows(), c.in[0].cols());  // how it is held is known at bind() alone
     return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
+
+ private:
+  static bool on_gpu_in_half(const Call& c) { return c.context.device == Device::cuda && c.in[1].type == DType::bf16; }
+  /// An input that another op wrote in float32 becomes bf16 in scratch.
+  static bool rounds_input(const Call& c) { return on_gpu_in_half(c) && c.in[0].type == DType::f32; }
+  /// The product adds a bias of its result's type, rounded once; before an activation the bias stays float32.
+  [[nodiscard]] bool rounds_bias(const Call& c) const {
+    return c.out.type == DType::bf16 && c.in[2].size() > 0 && activation == Activation::none;
+  }
+  static Tensor narrow(const Tensor& t, void* data) { return {data, t.shape, DType::bf16}; }
 };
 
 }  // namespace
@@ -75,9 +92,11 @@ size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
          size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
 }
 
-Array linear_hold(Isa isa, const Tensor& weight, DType held) {
+Array linear_hold(const Context& context, const Tensor& weight, DType held) {
+  const Isa isa = context.isa;
   const Tensor flat{weight.data, {weight.shape[0], weight.size() / weight.shape[0]}, weight.type};
   if (held == DType::i32) {
+    check(context.device == Device::cpu, "linear: a GPU computes in no integers");
     check(weight.type == DType::f32, "linear: {} cannot be held in 8 bits", name_of(weight.type));
     Array panels({int64_t(int8_packed_bytes(flat.shape[0], flat.shape[1]) / 4)}, held);
     on_cpu(isa, [&](auto b) { pack_int8(b, flat.as<const float>(), flat.shape[0], flat.shape[1], panels.tensor().data); });
@@ -87,14 +106,12 @@ Array linear_hold(Isa isa, const Tensor& weight, DType held) {
   if (held != weight.type) {
     check(weight.type == DType::f32 && is_half(held), "linear: {} cannot be held as {}", name_of(weight.type), name_of(held));
     rounded = Array(flat.shape, held);
-    parallel_for(flat.size(), 1 << 16, [&](int64_t begin, int64_t end) {
-      const auto* from = flat.as<float>();
-      auto* to = rounded.as<uint16_t>();
-      for (int64_t i = begin; i < end; i++) to[i] = held == DType::f16 ? float_to_half(from[i]) : float_to_bfloat(from[i]);
-    });
+    on_cpu(isa, [&](auto b) { linear_round(b, flat, rounded); });
   }
+  const Tensor rows = held == weight.type ? flat : rounded.tensor();
+  if (context.device == Device::cuda) return copy_of(rows, Device::cpu, context.device, context.stream);
   Array panels({packed_elements(flat.shape[0], flat.shape[1])}, held);
-  on_cpu(isa, [&](auto b) { linear_pack(b, held == weight.type ? flat : rounded.tensor(), panels.tensor().data); });
+  on_cpu(isa, [&](auto b) { linear_pack(b, rows, panels.tensor().data); });
   return panels;
 }
 

@@ -9,11 +9,15 @@ Var linear(Var x, Var weight, Var bias, Activation activation = Activation::none
 
 /// Packs `weight` into `packed` (linear_packed_bytes) for linear_forward; CUDA reads the weight itself and packs nothing.
 template <class B> void linear_pack(B, Tensor weight, void* packed);
-/// Packs `weight` (out, in; f32, or f16 or bf16 already) as it is held for inference on the CPU, in f32, f16, bf16 or, as words of four
-/// 8-bit integers (ops/gemm_int8.h), in i32; rounded to nearest even: what ParameterSet::hold() wants. Both are in the host's memory.
-Array linear_hold(Isa isa, const Tensor& weight, DType held);
+/// Rounds f32 numbers to the nearest of to's type, f16 or bf16, ties to even; on a GPU to bf16 alone.
+template <class B> void linear_round(B, Tensor from, Tensor to);
+/// Packs `weight` (out, in; f32, or f16 or bf16 already; in the host's memory) as it is held for inference: what ParameterSet::hold()
+/// wants. On the CPU in f32, f16, bf16 or, as words of four 8-bit integers (ops/gemm_int8.h), in i32; for a GPU, in its memory, rows in f32
+/// or bf16. Rounded to nearest even.
+Array linear_hold(const Context& context, const Tensor& weight, DType held);
 /// `pre` receives what the activation is applied to, unless null.
-/// A packed `weight` (Tensor::packed) may be f16 or bf16.
+/// A packed `weight` (Tensor::packed) may be f16 or bf16. On a GPU x has weight's type; y, and a bias that no activation follows, are f32,
+/// or bf16 with a weight in bf16.
 template <class B>
 void linear_forward(B, Tensor x, Tensor weight, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre);
 /// Adds into dx, dweight, dbias (each may be absent). Where there is an activation, dy becomes the gradient of `pre` in place.

@@ -18,6 +18,8 @@ struct Swiglu final : Op {
     if (c.din[0].data) on(c.context, [&](auto b) { swiglu_backward(b, c.in[0], c.dout, c.din[0]); });
   }
   unsigned keep() const override { return kInputs; }
+  bool reads_half(const Call&, int) const override { return true; }
+  bool writes_half(const Call&) const override { return true; }
 };
 
 }  // namespace

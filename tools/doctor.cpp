@@ -11,6 +11,7 @@
 #include "engine/threads.h"
 #include "engine/version.h"
 #include "model/golden.h"
+#include "ops/cuda/cudnn_attention.h"
 #include "tools/commands.h"
 #include "tools/device_flag.h"
 #include "tools/features.h"
@@ -92,6 +93,7 @@ int doctor(const Args& args) {
               {"self_test", self_test.json()}};
   for (const CudaDevice& d : gpus) out["gpus"].push_back(json_of(d));
   for (const auto& [library, version] : cuda_versions()) out["versions"][library] = version;
+  if (device.context.device == Device::cuda) out["attention_in_bf16"] = half_attention_by();
   if (terminal::settings().json) {
     print_json(out);
     return self_test.passed ? 0 : int(Exit::mismatch);
@@ -108,6 +110,7 @@ int doctor(const Args& args) {
   if (gpus.empty()) row("GPUs", "none: " + why_none);
   for (const auto& [library, version] : cuda_versions()) row(library, version);
   row("device", device.text);
+  if (out.contains("attention_in_bf16")) row("bf16 attention", out["attention_in_bf16"]);
   row("self-test", self_test.text());
   terminal::result(text);
   return self_test.passed ? 0 : int(Exit::mismatch);

@@ -148,7 +148,8 @@ void check_hest_bench(const Options& o, TrainFlags& f) {
 
 int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
-  const ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  device.context = context_of(f.data.encoder.precision, device.context);
   team.same("configuration", fmt::format("protocol: hest-bench\nnumerics: {}\nsave-every: {}\nresume: {}\nreduce: {}\n{}", kNumerics,
                                          f.save_every, f.resume, f.reduce, to_json(config).dump(0)));
   const HestBench task = read_hest_bench(f.data.path);

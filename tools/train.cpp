@@ -27,9 +27,10 @@ Panel panel_of(const std::string& genes, const Dataset& data) {
 // What all ranks must have alike before they begin, a line each.
 std::string agreement(const TrainFlags& f, const ModelConfig& config, const ChosenDevice& device) {
   return fmt::format(
-      "device: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}, overlap: {}, check: {}\ngenes: {}\n{}",
-      device.context.device == Device::cuda ? "cuda" : "cpu", kNumerics, f.save_every, f.eval_every, f.resume, f.reduce, f.overlap,
-      f.ranks.check_collectives, f.genes, to_json(config).dump(0));
+      "device: {}\nprecision: {}\nnumerics: {}\nsave-every: {}\neval-every: {}\nresume: {}\nreduce: {}, overlap: {}, check: {}\ngenes: "
+      "{}\n{}",
+      device.context.device == Device::cuda ? "cuda" : "cpu", f.data.encoder.precision, kNumerics, f.save_every, f.eval_every, f.resume,
+      f.reduce, f.overlap, f.ranks.check_collectives, f.genes, to_json(config).dump(0));
 }
 
 // The sections as read, a line each: before ranks exchange features.
@@ -59,7 +60,8 @@ bool continues(Team& team, TrainFlags& f) {
 
 int train_as(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
-  const ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  device.context = context_of(f.data.encoder.precision, device.context);
   team.same("configuration", agreement(f, config, device));
   Communicator& ranks = team.communicator(device.context);
   if (continues(team, f)) return 0;

@@ -11,8 +11,10 @@
 
 #include "engine/cuda/devices.h"
 #include "engine/device.h"
+#include "engine/half.h"
 
 #ifdef __CUDACC__
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 namespace stflow {
@@ -51,6 +53,9 @@ template <class T> __device__ T* dynamic_shared() {
   extern __shared__ __align__(16) unsigned char bytes[];
   return reinterpret_cast<T*>(bytes);
 }
+
+/// x rounded to nearest even, by the one instruction that does so.
+__device__ inline Bfloat to_bfloat(float x) { return {__bfloat16_as_ushort(__float2bfloat16_rn(x))}; }
 
 }  // namespace stflow
 #else

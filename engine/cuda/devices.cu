@@ -3,7 +3,7 @@
 #include "engine/cuda/cuda.h"
 
 #ifdef __CUDACC__
-#include <cublas_v2.h>
+#include <cublasLt.h>
 #endif
 
 namespace stflow {
@@ -45,10 +45,10 @@ std::vector<std::pair<std::string, std::string>> cuda_versions() {
   int driver = 0, runtime = 0, part[3] = {};
   cuda_check(cudaDriverGetVersion(&driver), "driver version");
   cuda_check(cudaRuntimeGetVersion(&runtime), "runtime version");
-  for (int i = 0; i < 3; i++) (void)cublasGetProperty(libraryPropertyType(i), &part[i]);
+  for (int i = 0; i < 3; i++) (void)cublasLtGetProperty(libraryPropertyType(i), &part[i]);
   return {{"CUDA driver", driver ? version_text(driver) : "none"},
           {"CUDA runtime", version_text(runtime)},
-          {"cuBLAS", std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2])}};
+          {"cuBLASLt", std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2])}};
 }
 
 void* cuda_stream(void* stream) { return stream ? stream : cudaStreamPerThread; }

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/half.h"
+
 // The names below are CUDA's.
 // NOLINTBEGIN(clang-diagnostic-reserved-identifier,clang-diagnostic-reserved-macro-identifier)
 #define __global__
@@ -136,6 +138,7 @@ template <class T, int N, class Tag> T* shared_array() {
   static const int number = emulator::new_array();
   return static_cast<T*>(emulator::shared_array(number, sizeof(T) * N));
 }
+inline Bfloat to_bfloat(float x) { return {float_to_bfloat(x)}; }
 template <class T> T* dynamic_shared() { return static_cast<T*>(emulator::dynamic_shared()); }
 
 }  // namespace stflow

@@ -32,6 +32,14 @@ template <> void linear_pack(ThisIsa b, Tensor weight, void* packed) {
   });
 }
 
+template <> void linear_round(ThisIsa, Tensor from, Tensor to) {
+  parallel_for(from.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+    const auto* x = from.as<const float>();
+    auto* y = to.as<uint16_t>();
+    for (int64_t i = begin; i < end; i++) y[i] = to.type == DType::f16 ? float_to_half(x[i]) : float_to_bfloat(x[i]);
+  });
+}
+
 template <>
 void linear_forward(ThisIsa b, Tensor x, Tensor weight, Tensor bias, Activation activation, const void* packed, Tensor y, void* pre) {
   const auto halves = [&](auto zero) {

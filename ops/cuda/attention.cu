@@ -1,13 +1,16 @@
 // ViT-L/16, batch 32, 197 tokens, 16 heads of 64: forward reads qkv and writes out, 103 MB, 34 us; backward reads qkv, out, dout and dqkv
 // and writes dqkv, 284 MB, 95 us. In float32 the arithmetic takes longer: 5.1 and 18 GFLOP (each of the two backward kernels makes the
-// score products), with the last tiles filled up 8.6 and 30, 0.13 and 0.45 ms at 67 TFLOP/s.
+// score products), with the last tiles filled up 8.6 and 30, 0.13 and 0.45 ms at 67 TFLOP/s. In bf16 forward is cuDNN's, on tensor cores
+// (cudnn_attention.cu); where that is not to be had, this kernel reads and writes bf16 and takes as long as in float32.
 // The tokens x tokens matrix never exists: a block makes tiles of it and uses them up (Dao, FlashAttention-2, 2023). Backward runs once
 // per query tile for dq and once per key tile for dk and dv, so that no two blocks add to the same number.
 #include "ops/attention.h"
 
 #include <type_traits>
 
+#include "ops/cuda/cudnn_attention.h"
 #include "ops/cuda/reduce.h"
+#include "ops/cuda/stored.h"
 
 namespace stflow {
 namespace {
@@ -18,8 +21,8 @@ constexpr int kScorePitch = kTile + 4;
 constexpr unsigned kThreads = kSide * kSide;
 
 // What the kernels read: one block works for one tile of one (image, head).
-struct Heads {
-  const float* qkv;
+template <class T = float> struct Heads {
+  const T* qkv;
   int64_t tokens, d;  // d = heads * n
   int heads, n;
   float scale;
@@ -29,7 +32,7 @@ struct Heads {
 struct Place {
   int64_t pair, first, in, out;  // of the tile's first token: (image, head), token, index into qkv, index into out
 };
-__device__ Place place_of(const Heads& h) {
+template <class T> __device__ Place place_of(const Heads<T>& h) {
   const int64_t tiles = (h.tokens + kTile - 1) / kTile, pair = blockIdx.x / tiles;
   const int64_t token = pair / h.heads * h.tokens, column = pair % h.heads * h.n;
   return {pair, blockIdx.x % tiles * kTile, token * 3 * h.d + column, token * h.d + column};
@@ -38,10 +41,10 @@ __device__ Place place_of(const Heads& h) {
 // Rows of a shared tile hold 16 C numbers, zero beyond n, and lie 16 C + 4 apart: float4 reads of eight rows meet all banks once.
 template <int C> constexpr int kPitch = 16 * C + 4;
 
-template <int C> __device__ void load_tile(float* to, const float* from, int64_t stride, int64_t rows, int n) {
+template <int C, class T> __device__ void load_tile(float* to, const T* from, int64_t stride, int64_t rows, int n) {
   for (int i = int(threadIdx.x); i < kTile * kSide * C; i += int(kThreads)) {
     const int r = i / (kSide * C), c = i % (kSide * C);
-    to[r * kPitch<C> + c] = r < rows && c < n ? from[r * stride + c] : 0;
+    to[r * kPitch<C> + c] = r < rows && c < n ? loaded(from[r * stride + c]) : 0;
   }
 }
 
@@ -99,11 +102,11 @@ __device__ float& score_at(float* p, int i, int j) {
   return p[(int(threadIdx.x) / kSide + kSide * i) * kScorePitch + int(threadIdx.x) % kSide + kSide * j];
 }
 
-template <int C> __global__ void __launch_bounds__(kThreads) forward_kernel(Heads h, float* out, float* sums) {
+template <int C, class From, class To> __global__ void __launch_bounds__(kThreads) forward_kernel(Heads<From> h, To* out, float* sums) {
   float *q = dynamic_shared<float>(), *k = q + kTile * kPitch<C>, *v = k + kTile * kPitch<C>, *p = v + kTile * kPitch<C>;
   const int x = int(threadIdx.x) % kSide, y = int(threadIdx.x) / kSide;
   const Place at = place_of(h);
-  const float* in = h.qkv + at.in;
+  const From* in = h.qkv + at.in;
   load_tile<C>(q, in + at.first * 3 * h.d, 3 * h.d, h.tokens - at.first, h.n);
   float o[kOwn][C] = {}, top[kOwn], total[kOwn] = {};
   for (float& t : top) t = -INFINITY;
@@ -132,7 +135,7 @@ template <int C> __global__ void __launch_bounds__(kThreads) forward_kernel(Head
   for (int i = 0; i < kOwn; i++) {
     const int64_t token = at.first + y + kSide * i;
     for (int c = 0; c < C; c++)
-      if (token < h.tokens && x + kSide * c < h.n) out[at.out + token * h.d + x + kSide * c] = o[i][c] / total[i];
+      if (token < h.tokens && x + kSide * c < h.n) store(out + at.out + token * h.d + x + kSide * c, o[i][c] / total[i]);
     if (sums && token < h.tokens && x == 0) sums[at.pair * h.tokens + token] = top[i] + logf(total[i]);
   }
 }
@@ -140,7 +143,7 @@ template <int C> __global__ void __launch_bounds__(kThreads) forward_kernel(Head
 // With p = exp(scale s - sum), g = dout v^T and D = the sum of dout * out per query:  ds = p (g - D) scale,  dq += ds k.
 // `dots` receives D.
 template <int C>
-__global__ void __launch_bounds__(kThreads) dq_kernel(Heads h, const float* __restrict__ out, const float* __restrict__ dout,
+__global__ void __launch_bounds__(kThreads) dq_kernel(Heads<> h, const float* __restrict__ out, const float* __restrict__ dout,
                                                       const float* __restrict__ sums, float* __restrict__ dqkv, float* __restrict__ dots) {
   float *q = dynamic_shared<float>(), *g = q + kTile * kPitch<C>, *k = g + kTile * kPitch<C>, *v = k + kTile * kPitch<C>;
   float* ds = v + kTile * kPitch<C>;
@@ -184,7 +187,7 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(Heads h, const float* __re
 
 // Likewise with keys as rows of the score tiles:  dv += p dout,  dk += ds q.
 template <int C>
-__global__ void __launch_bounds__(kThreads) dkdv_kernel(Heads h, const float* __restrict__ dout, const float* __restrict__ sums,
+__global__ void __launch_bounds__(kThreads) dkdv_kernel(Heads<> h, const float* __restrict__ dout, const float* __restrict__ sums,
                                                         const float* __restrict__ dots, float* __restrict__ dqkv) {
   float *q = dynamic_shared<float>(), *g = q + kTile * kPitch<C>, *k = g + kTile * kPitch<C>, *v = k + kTile * kPitch<C>;
   float* p = v + kTile * kPitch<C>;  // then ds: one score tile, so that heads of 64 fit 99 KB
@@ -236,9 +239,9 @@ template <class F> void by_width(int64_t n, F f) {
   else f(std::integral_constant<int, 8>());
 }
 
-Heads heads_of(Tensor qkv, int heads) {
+template <class T = float> Heads<T> heads_of(Tensor qkv, int heads) {
   const int64_t d = qkv.shape[2] / 3, n = d / heads;
-  return {qkv.as<float>(), qkv.shape[1], d, heads, int(n), float(1 / std::sqrt(double(n)))};
+  return {qkv.as<T>(), qkv.shape[1], d, heads, int(n), float(1 / std::sqrt(double(n)))};
 }
 
 // Blocks and shared memory of a kernel that holds `tiles` tiles of rows and a score tile.
@@ -250,15 +253,22 @@ template <int C> Launch launch_of(Cuda on, const Tensor& qkv, int heads, int til
 }  // namespace
 
 template <> void attention_forward(Cuda on, Tensor qkv, int heads, Tensor out, Tensor sums, void*) {
-  const Heads h = heads_of(qkv, heads);
-  by_width(h.n, [&](auto width) {
-    constexpr int C = decltype(width)::value;
-    launch("attention_forward", forward_kernel<C>, launch_of<C>(on, qkv, heads, 3), h, out.as<float>(), sums.as<float>());
-  });
+  if (qkv.type == DType::bf16 && out.type == DType::bf16 && !sums.data && cudnn_attention(on, qkv, heads, out)) return;
+  const auto run = [&](auto from, auto to) {
+    using From = decltype(from);
+    using To = decltype(to);
+    const Heads<From> h = heads_of<From>(qkv, heads);
+    by_width(h.n, [&](auto width) {
+      constexpr int C = decltype(width)::value;
+      launch("attention_forward", forward_kernel<C, From, To>, launch_of<C>(on, qkv, heads, 3), h, out.as<To>(), sums.as<float>());
+    });
+  };
+  if (qkv.type == DType::f32) return run(float{}, float{});
+  by_storage(out.type, [&](auto to) { run(Bfloat{}, to); });
 }
 
 template <> void attention_backward(Cuda on, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch) {
-  const Heads h = heads_of(qkv, heads);
+  const Heads<> h = heads_of(qkv, heads);
   auto* dots = static_cast<float*>(scratch);
   by_width(h.n, [&](auto width) {
     constexpr int C = decltype(width)::value;

@@ -81,7 +81,7 @@ template <> void edge_mlp_forward(Cuda on, const EdgeMlp& a, Tensor y, void* scr
     const int64_t count = min(a.edges() - first, kCudaEdges), rows = count * F;
     launch("edge_mlp_hidden", hidden_kernel, {blocks_for(rows, kEdgeWarps), kEdgeWarps * kWarp, shared, stream_of(on)}, layer, first, rows,
            h);
-    matmul(on, rows, e, m, {h, m}, {a.fc2_weight.as<float>(), m, true}, out, e);
+    matmul(on, rows, e, m, {h, m}, {a.fc2_weight.data, m, true}, {out, e});
     launch("edge_mlp_mean", mean_kernel, {blocks_for(count * e, kThreads), kThreads, 0, stream_of(on)}, out, a.fc2_bias.as<float>(),
            DropoutMask(a.outer), first, count * e, int(F), int(e), y.as<float>());
   }
@@ -102,11 +102,11 @@ template <> void edge_mlp_backward(Cuda on, const EdgeMlp& a, Tensor dy, const E
       launch("add_partial_sums", add_partial_sums, {blocks_for(e, kThreads), kThreads, 0, stream_of(on)}, partial, e, kCudaEdgePieces, e,
              d.fc2_bias.as<float>());
     }
-    matmul(on, rows, m, e, {dout, e}, {a.fc2_weight.as<float>(), m}, dh, m);
+    matmul(on, rows, m, e, {dout, e}, {a.fc2_weight.data, m}, {dh, m});
     launch("edge_mlp_backward", backward_kernel, {unsigned(kCudaEdgePieces), kEdgeWarps * kWarp, shared, stream_of(on)}, layer, first, rows,
            (rows + kCudaEdgePieces - 1) / kCudaEdgePieces, dh, h, partial);
     add_edge_sums(on, partial, 10 * m, kCudaEdgePieces, m, d.fc1_weight, d.fc1_bias, d.norm_weight, d.norm_bias);
-    if (d.fc2_weight.data) matmul(on, e, m, rows, {dout, e, true}, {h, m}, d.fc2_weight.as<float>(), m, true);
+    if (d.fc2_weight.data) matmul(on, e, m, rows, {dout, e, true}, {h, m}, {d.fc2_weight.data, m, true});
   }
 }
 

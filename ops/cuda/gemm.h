@@ -1,20 +1,32 @@
-// The matrix product of the CUDA back end: cuBLAS, or where the program was built without nvcc a kernel for the emulator.
+// The matrix product of the CUDA back end: cuBLASLt, or where the program was built without nvcc a kernel for the emulator.
 #pragma once
 #include <cstdint>
 
 #include "engine/device.h"
+#include "engine/tensor.h"
 
 namespace stflow {
 
-/// One side of a product: a row-major matrix, rows `ld` numbers apart, or the transpose of one.
+/// One side of a product: a row-major matrix, rows `ld` numbers apart, or the transpose of one. Both sides are f32, or both bf16.
 struct Operand {
-  const float* data;
+  const void* data;
   int64_t ld;
   bool transposed = false;
+  DType type = DType::f32;
 };
 
-/// C (m, n; row-major, rows ldc apart) = A (m, k) times B (k, n), or C += with `add`; any m, n, k >= 0. Float32 throughout (no TF32), the
-/// same bits on every run on the same kind of GPU.
-void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t ldc, bool add = false);
+/// Where a product goes: a row-major matrix, rows `ld` numbers apart, f32, or bf16 if both sides are.
+struct Product {
+  void* data;
+  int64_t ld;
+  bool add = false;            // += instead of =
+  const void* bias = nullptr;  // (n) numbers of this type, added to each row
+  DType type = DType::f32;
+};
+
+/// C (m, n) = A (m, k) times B (k, n) [+ bias]; any m, n, k >= 0, but k > 0 with a bias. Sums are float32; of float32 matrices the factors
+/// are too, unless on.tf32. The same bits on every run on the same kind of GPU. The first product of a thread on a device allocates, later
+/// ones do not: they can be captured in a CUDA graph. A thread works on one stream at a time.
+void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c);
 
 }  // namespace stflow

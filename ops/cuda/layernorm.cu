@@ -1,8 +1,9 @@
 // Floor at 10,000 rows of 128 on an H100 (3.0 TB/s): forward reads x and writes y, 10.2 MB, 3.4 us; backward reads x, dy and dx and
-// writes dx, 20.5 MB, 6.8 us.
+// writes dx, 20.5 MB, 6.8 us. ViT-L/16, 32 images (6,304 x 1,024), y in bf16: 39 MB, 13 us.
 #include "ops/layernorm.h"
 
 #include "ops/cuda/reduce.h"
+#include "ops/cuda/stored.h"
 
 namespace stflow {
 namespace {
@@ -10,8 +11,9 @@ namespace {
 constexpr unsigned kRowsOfBlock = 4;  // one warp a row
 
 // The row's mean first, then the squares of the differences from it: as exact as the CPU kernel.
+template <class T>
 __global__ void forward_kernel(const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias, float eps,
-                               float* __restrict__ y, float* __restrict__ stats, int64_t rows, int64_t n) {
+                               T* __restrict__ y, float* __restrict__ stats, int64_t rows, int64_t n) {
   const int lane = int(threadIdx.x) % kWarp;
   const int64_t r = int64_t(blockIdx.x) * kRowsOfBlock + threadIdx.x / kWarp;
   const bool real = r < rows;
@@ -21,7 +23,7 @@ __global__ void forward_kernel(const float* __restrict__ x, const float* __restr
   const float mean = warp_sum(sum) / float(n);
   for (int64_t i = lane; real && i < n; i += kWarp) squares += (xr[i] - mean) * (xr[i] - mean);
   const float scale = 1 / sqrtf(warp_sum(squares) / float(n) + eps);
-  for (int64_t i = lane; real && i < n; i += kWarp) y[r * n + i] = (xr[i] - mean) * scale * weight[i] + bias[i];
+  for (int64_t i = lane; real && i < n; i += kWarp) store(y + r * n + i, (xr[i] - mean) * scale * weight[i] + bias[i]);
   if (real && stats && lane == 0) stats[2 * r] = mean, stats[2 * r + 1] = scale;
 }
 
@@ -67,8 +69,11 @@ __global__ void parameters_kernel(const float* __restrict__ x, const float* __re
 }  // namespace
 
 template <> void layernorm_forward(Cuda on, Tensor x, Tensor weight, Tensor bias, double eps, Tensor y, Tensor stats) {
-  launch("layernorm_forward", forward_kernel, {blocks_for(x.rows(), kRowsOfBlock), kRowsOfBlock * kWarp, 0, stream_of(on)}, x.as<float>(),
-         weight.as<float>(), bias.as<float>(), float(eps), y.as<float>(), stats.as<float>(), x.rows(), x.cols());
+  by_storage(y.type, [&](auto zero) {
+    using T = decltype(zero);
+    launch("layernorm_forward", forward_kernel<T>, {blocks_for(x.rows(), kRowsOfBlock), kRowsOfBlock * kWarp, 0, stream_of(on)},
+           x.as<float>(), weight.as<float>(), bias.as<float>(), float(eps), y.as<T>(), stats.as<float>(), x.rows(), x.cols());
+  });
 }
 
 template <>

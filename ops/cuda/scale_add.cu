@@ -1,4 +1,5 @@
-// Floor at ViT-L/16, 32 images (6,304 x 1,024), on an H100 (3.0 TB/s): forward 77 MB, 26 us; backward at most 129 MB, 43 us.
+// Floor at ViT-L/16, 32 images (6,304 x 1,024), on an H100 (3.0 TB/s): forward 77 MB, 26 us, with y in bf16
+// 65 MB, 22 us; backward at most 129 MB, 43 us.
 #include "ops/scale_add.h"
 
 #include "ops/cuda/vector.h"
@@ -8,7 +9,8 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-__global__ void forward_kernel(const float* __restrict__ x, const float* __restrict__ y, const float* __restrict__ scale,
+template <class T>
+__global__ void forward_kernel(const float* __restrict__ x, const T* __restrict__ y, const float* __restrict__ scale,
                                float* __restrict__ out, int64_t n, int64_t cols) {
   const int64_t i = first_of_four();
   ColumnOf column(i, cols);
@@ -45,8 +47,11 @@ __global__ void scale_kernel(const float* __restrict__ y, const float* __restric
 }  // namespace
 
 template <> void scale_add_forward(Cuda on, Tensor x, Tensor y, Tensor scale, Tensor out) {
-  launch("scale_add_forward", forward_kernel, by_four(on, x.size()), x.as<float>(), y.as<float>(), scale.as<float>(), out.as<float>(),
-         x.size(), x.cols());
+  by_storage(y.type, [&](auto zero) {
+    using T = decltype(zero);
+    launch("scale_add_forward", forward_kernel<T>, by_four(on, x.size()), x.as<float>(), y.as<T>(), scale.as<float>(), out.as<float>(),
+           x.size(), x.cols());
+  });
 }
 
 template <> void scale_add_backward(Cuda on, Tensor y, Tensor scale, Tensor dout, Tensor dx, Tensor dy, Tensor dscale) {

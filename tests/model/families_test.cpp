@@ -103,8 +103,10 @@ TEST_CASE("slow: families: the networks that are no plain ViT give their feature
   for (const Case& c : kCases) {
     if (c.family == std::string("vit")) continue;
     CAPTURE(std::string(c.name));
-    Encoder encoder(canonical(open_weights(kFolder + c.file), with(c.settings)), Context{Isa::plain, Device::cuda});
+    const Weights ours = canonical(open_weights(kFolder + c.file), with(c.settings));
+    Encoder encoder(ours, Context{Isa::plain, Device::cuda}), half(ours, Context{Isa::plain, Device::cuda}, Precision::bf16);
     CHECK(error_of(encoder, golden.read<double>(c.name)) <= 1e-5);
+    CHECK(error_of(half, golden.read<double>(c.name)) <= 2e-2);
   }
 }
 

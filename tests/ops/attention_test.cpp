@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 
+#include "engine/half.h"
 #include "tests/check.h"
+#include "tests/orders.h"
 
 using namespace stflow;
 
@@ -68,4 +71,31 @@ TEST_CASE("attention: CUDA kernels take scores that overflow a bare exponential,
   };
   CHECK(test::relative(run(Device::cuda, 150, 5), run(Device::cpu, 150, 5)) < 1e-3);  // float32 scores of thousands
   CHECK_THROWS_AS(run(Device::cuda, 2, kCudaHeadDim + 1), Error);
+}
+
+TEST_CASE("attention: in bf16 on a GPU, the result in bf16 is that in float32 rounded, and near that of float32 inputs") {
+  for (auto [tokens, heads, n] : {std::array<int64_t, 3>{131, 2, 64}, {70, 3, 16}, {5, 1, 80}}) {
+    CAPTURE(tokens);
+    const int64_t images = 2, d = heads * n;
+    Array wide({images, tokens, 3 * d}, DType::f32), half({images, tokens, 3 * d}, DType::bf16);
+    const auto x = test::normal(size_t(wide.tensor().size()), 3);
+    for (size_t i = 0; i < x.size(); i++) {
+      half.as<uint16_t>()[i] = float_to_bfloat(float(x[i]));
+      wide.as<float>()[i] = bfloat_to_float(half.as<uint16_t>()[i]);
+    }
+    const Array qkv = copy_of(half, Device::cpu, Device::cuda), same = copy_of(wide, Device::cpu, Device::cuda);
+    const Array rounded({images, tokens, d}, DType::bf16, Device::cuda), exact({images, tokens, d}, DType::f32, Device::cuda),
+        reference({images, tokens, d}, DType::f32, Device::cuda);
+    test::in_every_order([&, heads = heads] {
+      attention_forward(Cuda{}, qkv.tensor(), int(heads), rounded.tensor(), Tensor{}, nullptr);  // cuDNN's on a GPU that has it
+      attention_forward(Cuda{}, qkv.tensor(), int(heads), exact.tensor(), Tensor{}, nullptr);    // ours, like the next
+      attention_forward(Cuda{}, same.tensor(), int(heads), reference.tensor(), Tensor{}, nullptr);
+      const Array a = copy_of(rounded, Device::cuda, Device::cpu), b = copy_of(exact, Device::cuda, Device::cpu),
+                  c = copy_of(reference, Device::cuda, Device::cpu);
+      Array widened(a.tensor().shape, DType::f32);
+      for (int64_t i = 0; i < a.tensor().size(); i++) widened.as<float>()[i] = bfloat_to_float(a.as<uint16_t>()[i]);
+      CHECK(test::relative(b, c) < 1e-6);
+      CHECK(test::relative(widened, b) < 1e-2);  // a row's weights are bf16 too in cuDNN
+    });
+  }
 }

@@ -51,7 +51,7 @@ TEST_CASE("linear: a held weight gives the bytes of its values in float32, and o
       set.allocate(1);
       Array values(w.shape, DType::f32), x({33, 70}, DType::f32);
       set.initialise(w, 1, values);
-      set.hold(w, linear_hold(isa, values, held));
+      set.hold(w, linear_hold(context, values, held));
       for (int64_t i = 0; i < values.tensor().size(); i++) {
         float& v = values.as<float>()[i];
         if (held == DType::f16) v = half_to_float(float_to_half(v));

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "data/image.h"
 #include "data/png.h"
 #include "data/resize.h"
+#include "engine/cuda/memory.h"
 #include "engine/safetensors.h"
 #include "engine/storage.h"
 #include "model/encoder.h"
@@ -223,6 +225,30 @@ TEST_CASE("slow: embed: patch files, tile images and an image with coordinates g
   CHECK(load_embeddings(data.path("named.h5")).origin.at("mean") == "0.485,0.456,0.406");
 }
 
+TEST_CASE("embed: on the device, emulated, in bf16 and TF32, near the features of float32, in a file that says so") {
+  if (!cuda_is_emulated()) return;
+  const test::TinyRun data;
+  const Image image = read_image(data.path("A.png"));
+  Image tile{32, 32, {}};
+  for (int64_t y = 0; y < 32; y++)
+    tile.rgb.insert(tile.rgb.end(), image.rgb.begin() + y * image.width * 3, image.rgb.begin() + (y * image.width + 32) * 3);
+  write_png(data.path("tile.png"), tile);
+  const std::vector<float> want = alone(data.path("encoder.safetensors"), tile);
+  for (auto [precision, bound] : {std::pair{"f32", 1e-5}, {"tf32", 1e-3}, {"bf16", 1e-2}}) {
+    CAPTURE(precision);
+    const std::string out = fmt::format("{}.h5", precision);
+    runs(embed_words(data, {data.path("tile.png")}, out, {"--device", "cuda", "--emulate", "--precision", precision}));
+    const Embeddings e = load_embeddings(data.path(out));
+    const std::vector<float> got = row(e, 0);
+    double apart = 0, size = 0;
+    for (size_t i = 0; i < want.size(); i++) apart += std::pow(double(got[i] - want[i]), 2), size += std::pow(double(want[i]), 2);
+    CHECK(std::sqrt(apart / size) < bound);
+    CHECK((std::sqrt(apart / size) < 1e-5) == (precision == std::string("f32")));
+    CHECK(e.origin.contains("precision") == (precision != std::string("f32")));
+    if (e.origin.contains("precision")) CHECK(e.origin.at("precision") == precision);
+  }
+}
+
 TEST_CASE("bad input: embed refuses in one line, before any work") {
   const test::TinyRun data;
   const std::string there = data.folder.file("there.h5", "mine"), centres = data.folder.file("c.csv", "x,y\n16,16\n");
@@ -258,6 +284,10 @@ TEST_CASE("bad input: embed refuses in one line, before any work") {
            {{data.path("wide.png")}, {}, 65, data.path("wide.png") + ": no microns per pixel"},
            {{data.path("wide.png"), data.path("A.png")}, {}, 65, data.path("wide.png") + ": no microns per pixel"},
            {{data.path("A.tsv")}, {}, 65, data.path("A.tsv") + ": is of an unknown format, expected a JPEG or PNG image"},
+           {{data.path("A.png")},
+            {"--device", "cpu", "--precision", "tf32"},
+            64,
+            "--precision: found tf32 on the CPU, expected stored, f32, f16, bf16 or int8; --device cuda has tf32"},
            {{}, {}, 64, "found no INPUT, expected manifest or folder of sections"},
        }) {
     const test::Ran r = test::run_stflow(embed_words(data, c.inputs, "out.h5", c.more));

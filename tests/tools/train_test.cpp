@@ -158,6 +158,9 @@ TEST_CASE("bad input: train and predict refuse in one line, before any work") {
             "tests/fixtures/vit_plain.safetensors: metadata: no 'microns', expected the side of a patch in tissue"},
            {{"--embeddings", data.path("none")}, 66, data.path("none")},
            {{"--save-dir", "/proc/run"}, 73, "/proc"},
+           {{"--device", "cpu", "--precision", "tf32"},
+            64,
+            "--precision: found tf32 on the CPU, expected stored, f32, f16, bf16 or int8; --device cuda has tf32"},
        }) {
     const test::Ran r = test::run_stflow(data.words("run", c.more));
     CAPTURE(c.line);
@@ -174,6 +177,9 @@ TEST_CASE("bad input: train and predict refuse in one line, before any work") {
            {{"predict", data.path("manifest.csv"), "--model", data.path("A.png"), "--out", data.path("o.csv")}, 65, data.path("A.png")},
            {{"predict", data.path("manifest.csv"), "--model", "m"}, 64, "--out: found nothing, expected a file to write"},
            {{"predict", "d", "--out", data.path("o.csv")}, 64, "--model: found nothing, expected a run's folder or its model.safetensors"},
+           {{"predict", "d", "--model", "m", "--out", data.path("o.csv"), "--device", "cpu", "--precision", "tf32"},
+            64,
+            "--precision: found tf32 on the CPU, expected stored, f32, f16, bf16 or int8; --device cuda has tf32"},
            {{"predict", "d", "--model", "m", "--out", file}, 73, file + ": exists, expected a new file; pass --overwrite"},
        }) {
     const test::Ran r = test::run_stflow(c.more);

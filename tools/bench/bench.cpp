@@ -68,7 +68,7 @@ int bench(const Args& args) {
   o.flag("spots", &spots_text, "sizes of the slides of step, sample, slide and ops").placeholder("N,...");
   o.flag("images", &images_text, "batch sizes of vit").placeholder("N,...");
   o.flag("sizes", &sizes, "sizes of vit: S/16, B/16, L/16, g/14").placeholder("SIZE,...");
-  o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16", "int8"});
+  o.flag("precision", &precision, "how vit's matrices are held").choices({"f32", "f16", "bf16", "int8", "tf32"});
   o.flag("max-mem", &max_mem, "memory for slide").placeholder("SIZE");
   o.flag("limit", &limit, "a vit that takes longer than this many seconds is run once").at_least(0);
   declare_device(o, device);
@@ -85,7 +85,7 @@ int bench(const Args& args) {
   const auto add = [&](const char* group, const JsonOut& row) {
     JsonOut all{{"group", group}};
     all.update(row);
-    if (all.contains("gflops")) all["percent_of_peak"] = 100 * all["gflops"].get<double>() / peak;
+    if (all.contains("gflops") && !all.contains("percent_of_peak")) all["percent_of_peak"] = 100 * all["gflops"].get<double>() / peak;
     rows.push_back(all);
   };
   std::vector<DeviceFlag> ways{device};  // in which a GPU is given a step or a sampling run

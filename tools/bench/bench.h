@@ -25,7 +25,8 @@ JsonOut measure_peak(double seconds);
 std::vector<JsonOut> measure_gemm(double seconds);
 /// The sizes of ViT that can be measured: S/16, B/16, L/16 and g/14 (SwiGLU), 224 px.
 extern const std::vector<std::string> kVitSizes;
-/// An encoder of random weights on `images` images given at a time: "images_per_second", "gflops", times.
+/// An encoder of random weights on `images` images given at a time: "images_per_second", "gflops", times; on a GPU
+/// "card_gflops", what it gives in large products of the same numbers, and "percent_of_peak" of that.
 JsonOut measure_vit(const std::string& size, Precision precision, int64_t images, double seconds, double limit, const DeviceFlag& device);
 
 /// One optimiser step on a whole slide of `spots` spots (the denoiser of a preset; 1024 features, 50 genes): times and "arena_bytes".

@@ -1,8 +1,12 @@
 // The machine's multiply-adds, matrix products and a vision transformer.
 #include <algorithm>
 
+#include "engine/cuda/devices.h"
+#include "engine/cuda/memory.h"
 #include "engine/device.h"
+#include "engine/half.h"
 #include "engine/threads.h"
+#include "ops/cuda/gemm.h"
 #include "ops/fma_probe.h"
 #include "ops/gemm.h"
 #include "tools/bench/bench.h"
@@ -42,6 +46,26 @@ JsonOut gemm_row(const char* name, int64_t m, int64_t n, int64_t k, double secon
   });
   add_rate(row, 2.0 * double(m) * double(n) * double(k));
   return row;
+}
+
+// FLOP/s of a GPU in products of large square matrices, in the numbers that `on` computes with: what its units give in practice.
+double card_rate(const Context& on) {
+  const int64_t n = cuda_is_emulated() ? 32 : 8192;
+  const DType type = on.products == Products::bf16 ? DType::bf16 : DType::f32;
+  const Array some({std::min<int64_t>(n, 128), n}, DType::f32), here({n, n}, type), c({n, n}, type, Device::cuda);
+  fill(some);  // not zeros, with which units stay cool and fast
+  for (int64_t i = 0; i < n * n; i++) {
+    const float x = some.as<float>()[i % some.tensor().size()];
+    if (type == DType::bf16) here.as<uint16_t>()[i] = float_to_bfloat(x);
+    else here.as<float>()[i] = x;
+  }
+  const Array a = copy_of(here, Device::cpu, Device::cuda), b = copy_of(here, Device::cpu, Device::cuda);
+  const JsonOut times = time_runs(0.5, [&] {
+    matmul({on.stream, on.products == Products::tf32}, n, n, n, {a.tensor().data, n, false, type}, {b.tensor().data, n, true, type},
+           {c.tensor().data, n, false, nullptr, type});
+    cuda_wait();
+  });
+  return 2.0 * double(n) * double(n) * double(n) / times["best_seconds"].get<double>();
 }
 
 }  // namespace
@@ -90,7 +114,8 @@ JsonOut measure_vit(const std::string& size, Precision precision, int64_t images
   if (size == "S/16") c.dim = 384, c.heads = 6, c.hidden = 1536;
   else if (size == "L/16") c.dim = 1024, c.depth = 24, c.heads = 16, c.hidden = 4096;
   else if (size == "g/14") c.patch = 14, c.dim = 1536, c.depth = 40, c.heads = 24, c.hidden = 4096, c.swiglu = c.layer_scale = true;
-  Encoder encoder(c, 0, 1, choose_device(flag).context, precision);
+  const Context context = context_of(precision, choose_device(flag).context);
+  Encoder encoder(c, 0, 1, context, precision);
   std::vector<uint8_t> rgb(size_t(images * c.image * c.image * 3));
   const RandomKey key(1, Stream::test, 0, 0);
   for (size_t i = 0; i < rgb.size(); i++) rgb[i] = uint8_t(key.draw(i / 4).v[i % 4]);
@@ -102,6 +127,10 @@ JsonOut measure_vit(const std::string& size, Precision precision, int64_t images
       seconds, [&] { encoder.embed(rgb.data(), images, features.data()); }, limit));
   add_rate(row, double(images) * vit_flops(c));
   row["images_per_second"] = double(images) / row["median_seconds"].get<double>();
+  if (context.device != Device::cpu) {
+    row["card_gflops"] = card_rate(context) / 1e9;
+    row["percent_of_peak"] = 100 * row["gflops"].get<double>() / row["card_gflops"].get<double>();
+  }
   return row;
 }
 

@@ -30,12 +30,21 @@ void declare_encoder(Options& o, EncoderFlags& f) {
       .choices({"card", "hest", "trident", "stpath"});
   o.flag("resample", &f.resample, "resize patches that are not of the encoder's size, which are refused otherwise");
   o.flag("patch-microns", &f.microns, "side of a patch in tissue; 0: what the encoder's file says").range(0, 100000);
-  o.flag("precision", &f.precision, "how the encoder's matrices are held: as the file stores them, or f32, f16, bf16, int8")
+  o.flag(
+       "precision", &f.precision,
+       "how the encoder's matrices are held: as the file stores them, or f32, f16, bf16, int8; on a GPU f32, bf16 with activations too, or "
+       "tf32, which rounds the factors of all products, the denoiser's too")
       .choices(kPrecisions);
 }
 
 Precision precision_of(const std::string& word) {
   return Precision(std::find(kPrecisions.begin(), kPrecisions.end(), word) - kPrecisions.begin());
+}
+
+Context context_of(const std::string& precision, const Context& context) {
+  Context c = context_of(precision_of(precision), context);
+  if (c.products == Products::bf16) c.products = Products::f32;
+  return c;
 }
 
 std::string shipped(const std::string& folder) {

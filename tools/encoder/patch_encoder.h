@@ -17,8 +17,11 @@
 namespace stflow {
 
 /// The values of --precision, and what one means.
-inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16", "int8"};
+inline const std::vector<std::string> kPrecisions{"stored", "f32", "f16", "bf16", "int8", "tf32"};
 Precision precision_of(const std::string& word);
+/// Under --precision tf32, the context in which the denoiser's products are rounded too; bf16 is the encoder's alone. Throws Exit::usage
+/// for what the device has not.
+Context context_of(const std::string& precision, const Context& context);
 
 struct EncoderFlags {
   std::string encoder;                    // a file, a folder or a published name; "" for the one that comes with stflow

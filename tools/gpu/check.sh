@@ -2,8 +2,8 @@
 # usage: tools/gpu/check.sh [--emulate] OUT.json
 # Proves and measures the CUDA back end on a machine with a GPU, from a bundle (tools/gpu/bundle.sh) or a checkout with nvcc; no network.
 # Operators' tests and whole-model tests on the device, the golden file, compute-sanitizer's memcheck and racecheck over the operators' tests
-# where it is installed, then `stflow bench`. OUT.json holds all of it. Exit code 0: everything passed. --emulate: the same steps with the
-# emulated kernels of a build without CUDA, at toy sizes, to try this script itself.
+# where it is installed, then `stflow bench`, ViT-L/16 in bf16 and TF32 too. OUT.json holds all of it. Exit code 0: everything passed.
+# --emulate: the same steps with the emulated kernels of a build without CUDA, at toy sizes, to try this script itself.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 device=(--device cuda) build=build/cuda sizes=(--spots 200,3000,10000 --images 1,8,32 --seconds 2) benches=(step sample ops vit)
@@ -50,11 +50,18 @@ if [ $failed -eq 0 ]; then
   for what in "${benches[@]}"; do
     run "bench_$what" "$stflow" bench "$what" --json "${sizes[@]}" "${device[@]}"
   done
+  # ViT-L/16 in bf16 over what the card gives in large products of bf16; attention by cuDNN where doctor says so, then by the own kernel.
+  if [ "$build" = build/cuda ]; then
+    large=("$stflow" bench vit --json --sizes L/16 --images 32,128 --seconds 2 "${device[@]}")
+    run bench_vit_bf16 "${large[@]}" --precision bf16
+    run bench_vit_bf16_own_attention env STFLOW_CUDNN=off "${large[@]}" --precision bf16
+    run bench_vit_tf32 "${large[@]}" --precision tf32
+  fi
 fi
 {
   printf '{"commit": "%s",\n"steps": {\n%s\n"passed": %s},\n' "$(git rev-parse HEAD 2>/dev/null || echo bundle)" "$members" \
     "$([ $failed -eq 0 ] && echo true || echo false)"
-  for name in doctor golden bench_step bench_sample bench_ops; do printf '"%s": %s,\n' "$name" "$(object $name)"; done
+  for name in doctor golden bench_step bench_sample bench_ops bench_vit_bf16 bench_vit_bf16_own_attention bench_vit_tf32; do printf '"%s": %s,\n' "$name" "$(object $name)"; done
   printf '"bench_vit": %s}\n' "$(object bench_vit)"
 } >"$out.partial" && mv "$out.partial" "$out"
 echo "$out: $([ $failed -eq 0 ] && echo all passed || echo something FAILED)"

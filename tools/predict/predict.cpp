@@ -152,7 +152,8 @@ std::vector<Section> read_known(const InputFlags& f) {
 int predict_as(Team& team, const PredictFlags& f) {
   if (team.lead() && fs::exists(f.out) && !f.overwrite && !f.dry_run)
     fail(Exit::create, "{}: exists, expected a new file; pass --overwrite", f.out);
-  const ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  ChosenDevice device = choose_device(f.device, team.place().local_rank);
+  device.context = context_of(f.in.data.encoder.precision, device.context);
   terminal::detailed("device: {}", device.text);
   catch_stop_signals();
   Predictor model = Predictor::load(f.model, device.context);

@@ -150,8 +150,8 @@ int train_hest_bench(Team& team, TrainFlags& f, const ModelConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   ChosenDevice device = choose_device(f.device, team.place().local_rank);
   device.context = context_of(f.data.encoder.precision, device.context);
-  team.same("configuration", fmt::format("protocol: hest-bench\nnumerics: {}\nsave-every: {}\nresume: {}\nreduce: {}\n{}", kNumerics,
-                                         f.save_every, f.resume, f.reduce, to_json(config).dump(0)));
+  team.same("configuration", fmt::format("protocol: hest-bench\nprecision: {}\nnumerics: {}\nsave-every: {}\nresume: {}\nreduce: {}\n{}",
+                                         f.data.encoder.precision, kNumerics, f.save_every, f.resume, f.reduce, to_json(config).dump(0)));
   const HestBench task = read_hest_bench(f.data.path);
   if (team.place().restart > 0 && !f.dry_run && !f.save_dir.empty()) f.resume = fs::is_directory(fold_folder(f.save_dir, 0));
   const std::string run = run_of(team, f);

@@ -1,8 +1,8 @@
 // Products are bound by arithmetic: 10,000 x 128 x 384 is 1.0 GFLOP, 15 us at the 67 TFLOP/s of an H100's float32 units, and moves 20 MB, 7
 // us. In TF32 (400 TFLOP/s) memory is the bound.
-// A block of ViT-L/16 in bf16 (800 TFLOP/s), batch 32, 6,304 tokens of 1,024: the four products are 159 GFLOP and attention 5, 0.205 ms. What
-// moves memory (3.0 TB/s) beside the products: two layer norms 77 MB, attention 52, GELU 103, two residual sums 129, 361 MB in all, 0.120
-// ms. So 0.325 ms, and 63 % of the card's rate where products run at all of it. With float32 between the products 568 MB: 52 %.
+// A block of ViT-L/16 in bf16 (800 TFLOP/s), batch 32, 6,304 tokens of 1,024: the four products are 159 GFLOP and attention 5, 0.205 ms.
+// What moves memory (3.0 TB/s) beside the products: two layer norms 77 MB, attention 52, GELU 103, two residual sums 129, 361 MB in all,
+// 0.120 ms. So 0.325 ms, and 63 % of the card's rate where products run at all of it. With float32 between the products 568 MB: 52 %.
 #include "ops/cuda/gemm.h"
 
 #include "engine/cuda/cuda.h"
@@ -98,7 +98,8 @@ Prepared prepare(const Lt& lt, bool tf32, int64_t m, int64_t n, int64_t k, const
   int found = 0;
   cublas_check(cublasLtMatmulAlgoGetHeuristic(lt.handle, p.product, p.a, p.b, p.c, p.c, preference, 1, &best, &found), "heuristic");
   cublas_check(cublasLtMatmulPreferenceDestroy(preference), "preference");
-  if (found == 0) fail(Exit::device, "cuBLASLt: no algorithm for a product of {} x {} x {}", m, n, k);
+  if (found == 0 || best.state != CUBLAS_STATUS_SUCCESS)
+    fail(Exit::device, "cuBLASLt: no algorithm for a product of {} x {} x {}", m, n, k);
   p.algorithm = best.algo;
   return p;
 }

@@ -9,16 +9,16 @@ namespace stflow {
 
 /// One side of a product: a row-major matrix, rows `ld` numbers apart, or the transpose of one. Both sides are f32, or both bf16.
 struct Operand {
-  const void* data;
-  int64_t ld;
+  const void* data = nullptr;
+  int64_t ld = 0;
   bool transposed = false;
   DType type = DType::f32;
 };
 
 /// Where a product goes: a row-major matrix, rows `ld` numbers apart, f32, or bf16 if both sides are.
 struct Product {
-  void* data;
-  int64_t ld;
+  void* data = nullptr;
+  int64_t ld = 0;
   bool add = false;            // += instead of =
   const void* bias = nullptr;  // (n) numbers of this type, added to each row
   DType type = DType::f32;

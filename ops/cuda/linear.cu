@@ -22,13 +22,11 @@ __global__ void epilogue_kernel(const float* __restrict__ bias, Activation activ
   const int64_t r = int64_t(blockIdx.x) * kRowsOfBlock + threadIdx.x / kWarp;
   for (int64_t i = 4 * (threadIdx.x % kWarp); r < rows && i < n; i += 4 * kWarp) {
     int64_t j = i;
-    const auto value = [&](float v) {
-      if (bias) v += bias[j];
-      if (pre) pre[r * n + j] = v;
-      j++;
-      return activate(activation, v);
-    };
-    map_four(i, n, y + r * n, value, y + r * n);
+    const auto before = [&](float v) { return bias ? v + bias[j++] : v; };
+    const auto after = [&](float v) { return activate(activation, before(v)); };
+    if (pre) map_four(i, n, pre + r * n, before, y + r * n);
+    j = i;
+    map_four(i, n, y + r * n, after, y + r * n);
   }
 }
 

@@ -142,6 +142,15 @@ TEST_CASE("device: a run stopped and resumed on the device ends with the bytes o
   CHECK(floats(rest.current().parameters().host_values()) == floats(whole.current().parameters().host_values()));
   Fit cpu(small(ItemLaw::whole), kGenes, train, {});
   CHECK_THROWS_WITH_AS(cpu.load(path), doctest::Contains("resume with the stflow and the device that began the run"), Error);
+  Context rounded = device();
+  rounded.products = Products::tf32;
+  Fit tf32(small(ItemLaw::whole), kGenes, train, {}, rounded);
+  CHECK_THROWS_WITH_AS(tf32.load(path), doctest::Contains(" on a GPU in TF32"), Error);
+  Fit exact(small(ItemLaw::whole), kGenes, train, {}, device());
+  StepReport with, without;
+  tf32.step(with), exact.step(without);
+  CHECK(with.loss == doctest::Approx(without.loss).epsilon(1e-3));
+  if (cuda_is_emulated()) CHECK(with.loss != without.loss);  // cuBLASLt may round factors, and need not
 }
 
 TEST_CASE("device: training in graphs gives the bytes of training kernel by kernel, and steps neither allocate nor wait nor stage") {

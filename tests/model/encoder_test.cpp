@@ -7,6 +7,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "engine/cuda/memory.h"
 #include "engine/safetensors.h"
 #include "engine/threads.h"
 #include "ops/attention.h"
@@ -167,13 +168,13 @@ TEST_CASE("device: an encoder in bf16 gives nearly the features of float32 for m
     std::vector<float> first;
     test::in_every_order([&, bound = bound] {
       const auto got = features_of(bf16);
-      CHECK(apart(got, want) < bound);
-      CHECK(apart(got, want) > 1e-5);  // activations are rounded
+      CHECK(apart(got, want) < (cuda_is_emulated() ? 1 : 1.5) * bound);  // cuDNN rounds the weights of attention too
+      CHECK(apart(got, want) > 1e-5);                                    // activations are rounded
       if (first.empty()) first = got;
       CHECK(got == first);
       const double near = apart(features_of(tf32), want);
       CHECK(near < 4e-4);
-      CHECK(near > 1e-6);
+      CHECK((near > 1e-6 || !cuda_is_emulated()));  // cuBLASLt may round factors, and need not
     });
     CHECK(apart(features_of(f32), want) < 1e-5);
     CHECK(bf16.identity().at("precision") == "bf16");

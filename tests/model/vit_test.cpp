@@ -61,6 +61,50 @@ TEST_CASE("vit: golden numbers of timm") {
   }
 }
 
+TEST_CASE("device: in bf16, what lies between products is bf16, the residual stream and the features float32; NaN is found in both") {
+  for (const bool swiglu : {false, true}) {
+    VitConfig c;
+    c.image = 16, c.patch = 8, c.dim = 16, c.depth = 1, c.heads = 2, c.hidden = 24, c.swiglu = swiglu, c.layer_scale = swiglu;
+    Context context;
+    context.device = Device::cuda, context.products = Products::bf16;
+    ParameterSet set(DType::f32, Device::cuda, true, DType::bf16);
+    const Vit vit(set, c);
+    set.allocate(1);
+    for (const Parameter& p : set.all()) {
+      if (!p.packed) continue;
+      const Array values(p.shape, DType::f32);
+      set.initialise(p, 1, values);
+      set.hold(p, linear_hold(context, values, p.type));
+    }
+    const Array image = copy_of(Array({1, 16, 16, 3}, DType::f32), Device::cpu, Device::cuda);
+    Tape tape(context);
+    std::string types;
+    tape.watch([](void* to, const char* op, const Call& call,
+                  bool) { *static_cast<std::string*>(to) += fmt::format("{} {}; ", op, name_of(call.out.type)); },
+               &types);
+    const Var features = vit(tape.input(image));
+    Storage arena(0, Device::cuda);
+    tape.plan(false);
+    tape.bind(arena, set);
+    tape.check_finite(true);
+    tape.forward();
+    CHECK(types ==
+          std::string("patchify f32; linear f32; assemble_tokens f32; layernorm bf16; linear bf16; attention bf16; linear bf16; ") +
+              (swiglu ? "scale_add f32; layernorm bf16; linear bf16; swiglu bf16; linear bf16; scale_add f32; "
+                      : "add f32; layernorm bf16; linear bf16; linear bf16; add f32; ") +
+              "layernorm f32; pool_tokens f32; ");
+    CHECK(tape.value(features).type == DType::f32);
+    for (const auto& [name, op, layer] : {std::tuple{"blocks.0.norm2.bias", "layernorm", "blocks.0"}, {"norm.bias", "layernorm", "norm"}}) {
+      const Tensor bias = set.value(*set.find(name));
+      fill(Device::cuda, bias.data, 0xff, bias.bytes());
+      CHECK_THROWS_WITH_AS(tape.forward(),
+                           doctest::Contains(fmt::format("{} forward of layer '{}': NaN at element 0 of (1, 5, 16)", op, layer).c_str()),
+                           Error);
+      fill(Device::cuda, bias.data, 0, bias.bytes());
+    }
+  }
+}
+
 TEST_CASE("vit: gradients of a whole block in float64") {
   for (auto [swiglu, layer_scale, pooler] :
        {std::tuple{false, false, false}, {true, false, false}, {false, true, true}, {true, true, false}}) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/cuda/memory.h"
 #include "engine/half.h"
 #include "engine/storage.h"
 #include "tests/check.h"
@@ -73,7 +74,8 @@ TEST_CASE("cuda gemm: float32, TF32 and bf16 products, as they lie and transpose
         CHECK(error_of({}, DType::bf16, DType::bf16, at, bt, add, bias, m, n, k) < 4e-3);  // one rounding of the result, 2^-9 of it
       });
     }
-  CHECK(error_of({nullptr, true}, DType::f32, DType::f32, false, true, false, false, 33, 20, 50) > 1e-5);  // factors are rounded
+  if (cuda_is_emulated())  // cuBLASLt may round factors, and need not
+    CHECK(error_of({nullptr, true}, DType::f32, DType::f32, false, true, false, false, 33, 20, 50) > 1e-5);
 }
 
 TEST_CASE("cuda gemm: a product of no terms is zero, and adds nothing") {

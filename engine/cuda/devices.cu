@@ -51,7 +51,16 @@ std::vector<std::pair<std::string, std::string>> cuda_versions() {
           {"cuBLASLt", std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2])}};
 }
 
-void* cuda_stream(void* stream) { return stream ? stream : cudaStreamPerThread; }
+void* cuda_stream(void* stream) {
+  if (stream) return stream;
+  constexpr int kDevices = 64;
+  static thread_local cudaStream_t own[kDevices] = {};  // they live as long as the process
+  int device = 0;
+  cuda_check(cudaGetDevice(&device), "stream");
+  check(device < kDevices, "stream: device {}, expected at most {} devices", device, kDevices);
+  if (!own[device]) cuda_check(cudaStreamCreate(&own[device]), "stream");  // ordered with the legacy default stream, if anything is there
+  return own[device];
+}
 
 void cuda_wait() { cuda_check(cudaDeviceSynchronize(), "device"); }
 

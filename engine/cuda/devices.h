@@ -20,7 +20,7 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none);
 void cuda_use(int number);
 /// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLASLt", ...}. Empty in a build without CUDA.
 std::vector<std::pair<std::string, std::string>> cuda_versions();
-/// The stream that a null one stands for: CUDA's per-thread default stream, which unlike the one of all threads can be captured in a
+/// The stream that a null one stands for: the calling thread's own for its current device, as CUDA's default stream cannot be captured in a
 /// graph; any other is itself.
 void* cuda_stream(void* stream);
 /// Waits until all work of the current device is done; throws Exit::device for what went wrong in it.

@@ -1,6 +1,7 @@
 // The emulator's streams: what a graph records, when the host may believe pinned memory, and how often it waits.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <mutex>
 
 #include "engine/cuda/emulate_block.h"
@@ -21,7 +22,7 @@ struct Pending {
 
 std::mutex lock;  // ranks of a test may be threads of one process
 std::vector<Pending> pending;
-int64_t last = 0, streams = 0;
+int64_t last = 0;
 Counts counted;
 
 /// What this thread is doing instead of working at once.
@@ -135,7 +136,8 @@ void fill(void* p, int byte, size_t bytes, void* stream) {
 
 void* new_stream() {
   const std::lock_guard<std::mutex> hold(lock);
-  return reinterpret_cast<void*>(++streams);
+  static std::deque<char> all;  // a stream is an address
+  return &all.emplace_back();
 }
 
 int64_t enqueued() {

@@ -8,7 +8,7 @@ namespace stflow {
 struct CudaGraph::Recorded {
   cudaGraphExec_t exec = nullptr;
   size_t nodes = 0;
-  cudaStream_t last = cudaStreamPerThread;  // in which it was started
+  cudaStream_t last = nullptr;  // in which it was started
   Recorded() = default;
   Recorded(const Recorded&) = delete;
   Recorded& operator=(const Recorded&) = delete;
@@ -19,7 +19,7 @@ struct CudaGraph::Recorded {
 };
 
 CudaGraph::CudaGraph(const char* name, void* stream, const std::function<void()>& work) : recorded_(std::make_unique<Recorded>()) {
-  const cudaStream_t s = stream_of({stream});
+  const cudaStream_t s = recorded_->last = stream_of({stream});
   cudaGraph_t graph = nullptr;
   // What other threads do meanwhile (NCCL's, for one) does not matter.
   cuda_check(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal), name);

@@ -202,3 +202,17 @@ TEST_CASE("train: a run on the device, emulated, predicts what the CPU's does") 
                cuda = scores("cuda", {"--device", "cuda", "--emulate", "--members", "1", "--epochs", "1"});
   CHECK(cuda == doctest::Approx(cpu).epsilon(1e-3));
 }
+
+TEST_CASE("slow: train: --no-graph gives a GPU the same work kernel by kernel, to the same bytes") {
+  if (!cuda_is_emulated()) return;
+  const test::TinyRun tiny;
+  const std::vector<std::string> device{"--device", "cuda", "--emulate", "--members", "1", "--epochs", "3"};
+  auto with = [&](const std::string& run, const std::string& flag) {
+    std::vector<std::string> words = device;
+    words.push_back(flag);
+    const test::Ran r = test::run_stflow(tiny.words(run, words));
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    return test::read_file(tiny.path(run) + "/model.safetensors") + test::read_file(tiny.path(run) + "/predictions/C.csv");
+  };
+  CHECK(with("graphs", "--graph") == with("kernels", "--no-graph"));
+}

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -87,6 +88,21 @@ bool read_answer(int fd, const ChildLimits& limits, std::string& answer) {
 }
 
 }  // namespace
+
+ChildRoom::ChildRoom(uint64_t bytes) {
+  rlimit r{};
+  ::getrlimit(RLIMIT_AS, &r);
+  before_ = r.rlim_cur;
+  r.rlim_cur = std::min<rlim_t>(r.rlim_cur, address_space() + bytes);
+  ::setrlimit(RLIMIT_AS, &r);
+}
+
+ChildRoom::~ChildRoom() {
+  rlimit r{};
+  ::getrlimit(RLIMIT_AS, &r);
+  r.rlim_cur = before_;
+  ::setrlimit(RLIMIT_AS, &r);
+}
 
 std::mutex& fork_lock() {
   static std::mutex lock;

@@ -17,6 +17,18 @@ struct ChildLimits {
 std::string in_child_process(const std::string& file, const std::string& kind, const ChildLimits& limits,
                              const std::function<std::string()>& work);
 
+/// Within a child process: while it lives, at most so many bytes more than there are now.
+class ChildRoom {
+ public:
+  explicit ChildRoom(uint64_t bytes);
+  ChildRoom(const ChildRoom&) = delete;
+  ChildRoom& operator=(const ChildRoom&) = delete;
+  ~ChildRoom();
+
+ private:
+  uint64_t before_ = 0;
+};
+
 /// A child process that answers one question after another, for a reader that keeps a file open. In it `start` makes what answers
 /// questions. Throws as in_child_process() does; after a crash, a hang or running out of memory every further question throws again. The
 /// limit of seconds is for each answer, on the clock.

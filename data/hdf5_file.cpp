@@ -125,6 +125,13 @@ template <class T> std::vector<T> numbers_of(const Dataset& d) {
   return values;
 }
 
+/// The library makes room for the length that a string of variable length is said to have before it looks for its text. That lies in the
+/// file as it is, whatever packs the dataset: all texts together are no longer than the file.
+uint64_t room_for_strings(const std::string& path, size_t count) {
+  constexpr uint64_t kLibrary = uint64_t(64) << 20, kEach = 64;
+  return kLibrary + kEach * count + 2 * FileView(path).size();
+}
+
 /// Strings of a dataset, or of a field of it, of this type in the file.
 std::vector<std::string> strings_of(const Dataset& d, hid_t type, const std::string& field) {
   if (H5Tget_class(type) != H5T_STRING) d.refuse("no strings, expected strings");
@@ -144,7 +151,10 @@ std::vector<std::string> strings_of(const Dataset& d, hid_t type, const std::str
   };
   if (variable) {
     std::vector<char*> pointers(n, nullptr);
-    read(pointers.data());
+    {
+      const ChildRoom room(room_for_strings(d.file, n));
+      read(pointers.data());
+    }
     for (const char* p : pointers) out.emplace_back(p ? p : "");
     H5Dvlen_reclaim(memory, d.space, H5P_DEFAULT, pointers.data());
     return out;
@@ -341,6 +351,7 @@ std::optional<std::string> Hdf5File::text(const std::string& object, const std::
   if (H5Tis_variable_str(type) > 0) {
     H5Tset_size(memory, H5T_VARIABLE);
     char* pointer = nullptr;
+    const ChildRoom room(room_for_strings(path_, 1));
     if (H5Aread(a, memory, &pointer) < 0 || !pointer) return {};
     std::string value(pointer, ::strnlen(pointer, kMost));
     H5Dvlen_reclaim(memory, space, H5P_DEFAULT, &pointer);

@@ -151,7 +151,7 @@ TEST_CASE("slow: hostile HDF5 files of counts, features, places and patches") {
     std::string text;
     for (int n = 0; n < 12; n++)
       text += fmt::format("{0}{0}{0}{0}{1}{1}{1}{1}-1,1,{2},{3},{4},{5}\n", "ACGT"[n % 4], "ACGT"[n / 4], n / 4, 2 * (n % 4) + n / 4 % 2,
-                          5 + 9 * (n / 4), 5 + 10 * (n % 4));
+                          5.0 + 10.4 * (n / 4), 5 + 12 * (n % 4) + 6 * (n / 4 % 2));
     return text;
   }());
   outs.file("spatial/scalefactors_json.json", R"({"spot_diameter_fullres": 9.5, "tissue_hires_scalef": 1.0})");
@@ -173,7 +173,7 @@ TEST_CASE("slow: hostile HDF5 files of counts, features, places and patches") {
     Hdf5Writer file(places);
     const std::vector<int64_t> corners{10, 10, 60, 60, 100, 90};
     file.numbers<int64_t>("coords", {3, 2}, corners.data());
-    for (const char* name : {"patch_size", "patch_size_level0"}) file.attribute("coords", name, int64_t(50));
+    for (const char* name : {"patch_size", "patch_size_level0"}) file.attribute("coords", name, int64_t(32));
     file.commit();
   }
   attack(data.folder, "coordinates", places,

@@ -39,8 +39,8 @@ std::vector<PredictInput> read_inputs(const InputFlags& f, double patch_microns,
 /// The section of a data set of measured spots that belongs to `sample`: the only one, or the one of that name. Null if there is none.
 const Section* known_of(const std::vector<Section>& known, const std::string& sample);
 
-/// log(1 + counts) of the spots and genes that `known` has, NaN elsewhere: (N, G). Spots are told by their names, genes by their names or ids. Throws
-/// Exit::data if no spot or no gene is among them.
+/// log(1 + counts) of the spots and genes that `known` has, NaN elsewhere: (N, G). Spots are told by their names, genes by their names or
+/// ids. Throws Exit::data if no spot or no gene is among them.
 std::vector<float> known_values(const Section& known, const std::vector<std::string>& spots, const std::vector<std::string>& genes);
 
 }  // namespace stflow

@@ -17,7 +17,8 @@ struct CudaDevice {
 std::vector<CudaDevice> cuda_devices(std::string& why_none);
 /// From now on, this thread's kernels and memory are those of device `number`.
 void cuda_use(int number);
-/// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLASLt", ...}. Empty in a build without CUDA.
+/// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLASLt", ...}. Empty in a build without
+/// CUDA.
 std::vector<std::pair<std::string, std::string>> cuda_versions();
 /// Waits until all work of the current device is done; throws Exit::device for what went wrong in it.
 void cuda_wait();

@@ -18,7 +18,8 @@ struct CudaDevice {
 std::vector<CudaDevice> cuda_devices(std::string& why_none);
 /// From now on, this thread's kernels and memory are those of device `number`.
 void cuda_use(int number);
-/// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLASLt", ...}. Empty in a build without CUDA.
+/// Versions of what this program runs with: {"CUDA driver", "13.0"}, {"CUDA runtime", ...}, {"cuBLASLt", ...}. Empty in a build without
+/// CUDA.
 std::vector<std::pair<std::string, std::string>> cuda_versions();
 /// The stream that a null one stands for: the calling thread's own for its current device, as CUDA's default stream cannot be captured in a
 /// graph; any other is itself.

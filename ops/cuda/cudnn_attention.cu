@@ -212,7 +212,7 @@ void run(Cuda on, const Tensor& qkv, int heads, const Tensor& out) {
   OfThread*& mine = devices[device];
   if (!mine) mine = new OfThread;
   if (!mine->handle) cudnn_check(cudnn().create(&mine->handle), "handle");
-  cudnn_check(cudnn().set_stream(mine->handle, on.stream), "stream");
+  cudnn_check(cudnn().set_stream(mine->handle, stream_of(on)), "stream");
   auto at = mine->plans.find(key);
   if (at == mine->plans.end()) at = mine->plans.emplace(key, plan_of(mine->handle, key)).first;
   auto* q = qkv.as<Bfloat>();

@@ -1,7 +1,7 @@
 // Work that a GPU is given again and again, with the same shapes at the same addresses. A training step of the default preset is 359
-// launches, copies and fills (673 of the reference's), its sampling loop of four evaluations 303 (567): at 2 to 3 us each the host needs 0.7
-// to 1.1 ms and 0.6 to 0.9 ms to put them into the stream one by one, longer than the kernels of a small section run. In graphs a step is
-// seven calls and the loop one, some 20 and 10 us. Reckoned, not measured.
+// launches, copies and fills (673 of the reference's), its sampling loop of four evaluations 303 (567): at 2 to 3 us each the host needs
+// 0.7 to 1.1 ms and 0.6 to 0.9 ms to put them into the stream one by one, longer than the kernels of a small section run. In graphs a step
+// is seven calls and the loop one, some 20 and 10 us. Reckoned, not measured.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -98,8 +98,8 @@ Trainer::Data Trainer::prepare(int slot) {
   return d;
 }
 
-// Writes the slot's Now, by the one copy from the host that a slot makes. Each slot has pinned memory of its own, which stays as it is until
-// the step has been waited for.
+// Writes the slot's Now, by the one copy from the host that a slot makes. Each slot has pinned memory of its own, which stays as it is
+// until the step has been waited for.
 void Trainer::tell(int slot) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);

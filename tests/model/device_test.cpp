@@ -154,12 +154,12 @@ TEST_CASE("device: a run stopped and resumed on the device ends with the bytes o
 }
 
 TEST_CASE("device: training in graphs gives the bytes of training kernel by kernel, and steps neither allocate nor wait nor stage") {
-  const std::vector<Slide> train = test::synthetic_slides({20, 27, 24});
+  const std::vector<Slide> train = test::synthetic_slides({9, 12});
   const auto trained = [&](bool graphs, const std::function<void(Fit&, const StepReport&)>& after) {
     Context c = device();
     c.graphs = graphs;
     ModelConfig config = small(ItemLaw::whole);
-    config.epochs = 8;
+    config.epochs = 12;
     Fit fit(config, kGenes, train, {}, c);
     std::vector<double> numbers;
     for (int i = 0; i < 10; i++) {
@@ -195,7 +195,7 @@ TEST_CASE("device: training in graphs gives the bytes of training kernel by kern
 TEST_CASE("device: sampling in a graph gives the bytes of sampling kernel by kernel, for each slide that comes again") {
   ModelConfig config = test::small_config();
   config.denoiser.features = 6, config.denoiser.genes = 4;
-  const std::vector<Slide> slides = test::synthetic_slides({20, 27});
+  const std::vector<Slide> slides = test::synthetic_slides({9, 12});
   const auto sampled = [&](bool graphs, Solver solver) {
     Context c = device();
     c.graphs = graphs;
@@ -218,7 +218,7 @@ TEST_CASE("device: sampling in a graph gives the bytes of sampling kernel by ker
       std::vector<float> start(size_t(n * 4), float(i));
       copy(c.device, y[i / 4].tensor().data, Device::cpu, start.data(), start.size() * sizeof(float));
       const emulator::Counts before = emulator::counts();
-      sampler.sample(y[i / 4], 5, solver);
+      sampler.sample(y[i / 4], 3, solver);
       const emulator::Counts now = emulator::counts();
       if (cuda_is_emulated() && i > 0)
         CHECK((now.allocations == before.allocations && now.waits == before.waits && now.pageable == before.pageable));

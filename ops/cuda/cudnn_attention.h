@@ -7,8 +7,8 @@
 
 namespace stflow {
 
-/// out (images, tokens, d) = attention of qkv (images, tokens, 3 d), both bf16, as attention() has it, by libcudnn.so.9 (9.13.1 or later) or
-/// the file that STFLOW_CUDNN names. False where there is none, where it refuses, under STFLOW_CUDNN=off and in the emulator: nothing is
+/// out (images, tokens, d) = attention of qkv (images, tokens, 3 d), both bf16, as attention() has it, by libcudnn.so.9 (9.13.1 or later)
+/// or the file that STFLOW_CUDNN names. False where there is none, where it refuses, under STFLOW_CUDNN=off and in the emulator: nothing is
 /// written then, and the own kernel has to compute. Why is said once, in one line of stderr. The first call of a thread with a shape
 /// allocates and compiles.
 bool cudnn_attention(Cuda on, Tensor qkv, int heads, Tensor out);

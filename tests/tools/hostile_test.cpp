@@ -116,8 +116,9 @@ TEST_CASE("slow: hostile tables and HDF5 files through predict") {
     fs::copy_file("tests/fixtures/spatial/" + name, folder.path(name));
     attack(folder, name, folder.path(name), reads(folder.path(name)), found);
   };
-  attack_fixture("anndata012.h5ad", {180});  // in which libhdf5 runs in circles
-  attack_fixture("anndata07.h5ad", {});
+  // In which libhdf5 runs in circles, or wants room for what the file cannot hold.
+  attack_fixture("anndata012.h5ad", {180, 6158, 7757});
+  attack_fixture("anndata07.h5ad", {2628, 5256, 7673});
   test::tiny_section(folder, "S");
   const std::string counts = test::read_file(folder.path("S.tsv"));
   fs::remove(folder.path("S.tsv"));

@@ -163,7 +163,7 @@ tsan:
 # libFuzzer on each format that is read from memory, then every reader on mutated files, under the sanitizers, for FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := safetensors zip pickle json geojson tiff mtx positions
-FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp nearest.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/table.cpp data/coordinates.cpp data/scale.cpp data/section.cpp data/sparse_rows.cpp data/spatial/assemble.cpp data/spatial/mex.cpp data/spatial/positions.cpp data/child.cpp data/hdf5_file.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp data/slide/tiff_directory.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
+FUZZ_SOURCES := $(addprefix engine/,weights.cpp safetensors.cpp safetensors_write.cpp json.cpp file.cpp text.cpp hash.cpp hash_file.cpp nearest.cpp) $(wildcard data/weights/*.cpp) data/lines.cpp data/table.cpp data/coordinates.cpp data/scale.cpp data/section.cpp data/sparse_rows.cpp data/spatial/assemble.cpp data/spatial/mex.cpp data/spatial/positions.cpp data/child.cpp data/hdf5_file.cpp data/text_out.cpp data/tissue/contours.cpp data/tissue/geojson.cpp data/slide/tiff_directory.cpp tests/fuzz/targets.cpp tests/data/weights/builders.cpp
 fuzz_flags := -std=c++20 -g1 -O1 -I. $(HDF5_INCLUDES) -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 fuzz: fuzzers
 	STFLOW_FUZZ_SECONDS=$(FUZZ_SECONDS) $(MAKE) MODE=asan TESTS='-tc=fuzz:*' test

@@ -27,9 +27,9 @@ Counts counted;
 
 /// What this thread is doing instead of working at once.
 struct Now {
-  const char* name = nullptr;  // of the graph that is recorded
-  Recording* recording = nullptr;
-  bool replaying = false;
+  bool recording = false, replaying = false;
+  const char* name = "";  // of the graph that is recorded
+  Recording recorded;
 };
 thread_local Now now;
 
@@ -71,24 +71,23 @@ void count(int64_t Counts::*what) {
 void refuse_recorded(const char* what) {
   if (now.recording)
     throw Error(Exit::internal, fmt::format("graph {}: {} after {} launches, copies and fills, which no graph can hold", now.name, what,
-                                            now.recording->size()));
+                                            now.recorded.size()));
 }
 
 bool recorded(std::function<void()> work) {
   if (!now.recording) return false;
-  now.recording->push_back(std::move(work));
+  now.recorded.push_back(std::move(work));
   return true;
 }
 
 Recording record(const char* name, const std::function<void()>& f) {
-  check(!now.recording, "graph {}: recorded within graph {}", name, now.name ? now.name : "");
-  struct Recorded {
-    Recording work;
+  check(!now.recording, "graph {}: recorded within graph {}", name, now.name);
+  const struct Recorded {
     ~Recorded() { now = {}; }
-  } r;
-  now = {name, &r.work};
+  } end;
+  now.recording = true, now.name = name;
   f();
-  return std::move(r.work);
+  return std::move(now.recorded);
 }
 
 void replay(const Recording& recording) {

@@ -6,10 +6,9 @@
 #include <cstring>
 #include <map>
 
+#include "engine/build_id.h"
 #include "engine/distributed/gloo.h"
 #include "engine/distributed/nccl.h"
-#include "engine/file.h"
-#include "engine/hash.h"
 #include "engine/text.h"
 #include "engine/version.h"
 
@@ -17,8 +16,7 @@ namespace stflow {
 namespace {
 
 const std::string& identity() {
-  static const std::string text =
-      fmt::format("version {}\nbinary {:.16}\n", kVersion, sha256(FileView("/proc/self/exe").text()));  // a tenth of a second
+  static const std::string text = fmt::format("version {}\nbinary {}\n", kVersion, build_id());
   return text;
 }
 

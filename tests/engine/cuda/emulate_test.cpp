@@ -7,9 +7,11 @@
 
 #include "engine/storage.h"
 #include "tests/engine/cuda/faulty.h"
+#include "tests/engine/cuda/refusal.h"
 
 using namespace stflow;
 using emulator::Order;
+using test::refusal;
 
 namespace {
 
@@ -33,16 +35,6 @@ struct OnDevice {
     return host;
   }
 };
-
-std::string refusal(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    CHECK(e.code() == Exit::internal);
-    return e.what();
-  }
-  return "nothing was refused";
-}
 
 #if defined(__SANITIZE_ADDRESS__)
 /// What a child process that runs f writes to stderr before it dies; "" if it lives.

@@ -10,8 +10,10 @@
 #include "engine/replays.h"
 #include "engine/storage.h"
 #include "tests/engine/cuda/faulty.h"
+#include "tests/engine/cuda/refusal.h"
 
 using namespace stflow;
+using test::refusal;
 
 namespace {
 
@@ -19,16 +21,6 @@ Context gpu() {
   Context c;
   c.device = Device::cuda;
   return c;
-}
-
-std::string refusal(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    CHECK(e.code() == Exit::internal);
-    return e.what();
-  }
-  return "nothing was refused";
 }
 
 std::string captured(const std::function<void()>& f) {

@@ -1,4 +1,4 @@
-// stflow train as a process that are interrupted: by SIGKILL at any moment, by the signals of a scheduler or a user, by a
+// stflow train as a process that is interrupted: by SIGKILL at any moment, by the signals of a scheduler or a user, by a
 // second signal, by a damaged checkpoint. What is there is whole, and a run that goes on ends as an undisturbed one.
 #include <doctest/doctest.h>
 #include <signal.h>

@@ -1,7 +1,10 @@
 #include "ops/linear.h"
 
+#include <algorithm>
+
 #include "ops/gemm.h"
 #include "ops/gemm_int8.h"
+#include "ops/gemm_strassen.h"
 
 namespace stflow {
 namespace {
@@ -39,8 +42,9 @@ struct Linear final : Op {
         gemm_int8(b, c.in[0].as<const float>(), in, c.out.rows(), c.in[1].data, out, in, c.out.as<float>(), out, epilogue, c.scratch);
       });
     }
+    const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
+    if (by_strassen(c)) return strassen(c, packed);
     on(c.context, [&](auto b) {
-      const void* packed = c.in[1].packed ? c.in[1].data : c.prepared;
       if (!packed) linear_pack(b, c.in[1], c.scratch);
       if (rounds_input(c)) linear_round(b, c.in[0], narrow(c.in[0], c.scratch));
       linear_forward(b, rounds_input(c) ? narrow(c.in[0], c.scratch) : c.in[0], c.in[1],
@@ -64,11 +68,33 @@ struct Linear final : Op {
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
     if (c.context.device == Device::cuda) return rounds_input(c) ? narrow(c.in[0], nullptr).bytes() : 0;
-    if (c.in[1].packed) return int8_scratch_bytes(c.out.rows(), c.in[0].cols());  // how it is held is known at bind() alone
+    const size_t strassen = by_strassen(c) ? size_t(strassen_scratch(groups(c), group(c), c.in[0].cols())) * sizeof(float) : 0;
+    if (c.in[1].packed)  // how it is held is known at bind() alone
+      return std::max(strassen, int8_scratch_bytes(c.out.rows(), c.in[0].cols()));
+    if (strassen) return strassen;
     return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 
  private:
+  /// Inference of a weight known beforehand, on items (the tokens of an image) of many rows.
+  [[nodiscard]] bool by_strassen(const Call& c) const {
+    const Tensor &x = c.in[0], &w = c.in[1];
+    return c.context.device == Device::cpu && !c.training && (constant || w.packed) && x.type == DType::f32 && x.shape.rank > 2 &&
+           strassen_pays(group(c), c.out.cols(), x.cols());
+  }
+  void strassen(const Call& c, const void* packed) const {
+    on_cpu(c.context.isa, [&](auto b) {
+      const auto multiply = [&](auto* panels) {
+        gemm_strassen(b, c.in[0].as<const float>(), groups(c), group(c), panels, c.out.cols(), c.in[0].cols(), c.out.as<float>(),
+                      c.in[2].as<const float>(), activation, static_cast<float*>(c.scratch));
+      };
+      if (c.in[1].type == DType::f16) multiply(static_cast<const Half*>(packed));
+      else if (c.in[1].type == DType::bf16) multiply(static_cast<const Bfloat*>(packed));
+      else multiply(static_cast<const float*>(packed));
+    });
+  }
+  static int64_t group(const Call& c) { return c.in[0].shape[c.in[0].shape.rank - 2]; }
+  static int64_t groups(const Call& c) { return c.in[0].rows() / group(c); }
   static bool on_gpu_in_half(const Call& c) { return c.context.device == Device::cuda && c.in[1].type == DType::bf16; }
   /// An input that another op wrote in float32 becomes bf16 in scratch.
   static bool rounds_input(const Call& c) { return on_gpu_in_half(c) && c.in[0].type == DType::f32; }

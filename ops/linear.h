@@ -5,6 +5,7 @@
 namespace stflow {
 
 /// y = activation(x W^T + b): x (..., in), weight (out, in) as PyTorch keeps it, bias (out) or missing, y (..., out).
+/// Inference on the CPU takes large products of x (items, rows, in) by Strassen's algorithm, each item by itself (ops/gemm_strassen.h).
 Var linear(Var x, Var weight, Var bias, Activation activation = Activation::none);
 
 /// Packs `weight` into `packed` (linear_packed_bytes) for linear_forward; CUDA reads the weight itself and packs nothing.

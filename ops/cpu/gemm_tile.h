@@ -16,7 +16,7 @@ constexpr int kRows = 6;  // 12 of 16
 template <class T> constexpr int kWidth = kRegister / int(sizeof(T));
 template <class T> constexpr int kPanel = 2 * kWidth<T>;
 
-constexpr int64_t kDepth = 384;          // rows of a panel that are used at a time
+constexpr int64_t kDepth = 512;          // rows of a panel that are used at a time
 constexpr int64_t kStrip = kDepth + 16;  // between rows of a strip: an odd number of cache lines, so that they share no set
 
 /// The left operand of a tile: element (i, p) at data[i * row + p * column]. One of the strides is 1.
@@ -49,28 +49,43 @@ template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool
 template <class F, int... I> STFLOW_INLINE void each(std::integer_sequence<int, I...>, F f) { (f(std::integral_constant<int, I>{}), ...); }
 template <int N, class F> STFLOW_INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
 
-/// R x (N registers) of the product over k rows of a panel. A row-major left operand lies in a strip (row = kStrip).
-template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
+/// write(r, j, x) for each register x of R rows x N registers of the product over k rows of a panel, r and j constants; read(b) gives
+/// the panel's next row. A row-major left operand lies in a strip (row = kStrip).
+template <class T, int R, int N, bool RowMajor, class Read, class Write>
+STFLOW_INLINE void tile(Left<T> a, int64_t k, Read read, Write write) {
   Reg<T> c[R * N];
   each<R * N>([&](auto i) STFLOW_INLINE_LAMBDA { c[i] = Reg<T>{}; });
   const T* x = a.data;
   const int64_t row = RowMajor ? kStrip : 1, column = RowMajor ? 1 : a.column;
-  for (int64_t p = 0; p < k; p++, panel += kPanel<T>, x += column) {
+  for (int64_t p = 0; p < k; p++, x += column) {
     Reg<T> b[N];
-    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
-      std::memcpy(&b[j], panel + j * kWidth<T>, sizeof b[j]);
-      __builtin_prefetch(panel + 12 * kPanel<T> + j * kWidth<T>);
-    });
+    read(b);
     each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
       const Reg<T> s = x[r * row] - Reg<T>{};
       each<N>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * N + j] = multiply_add<T>(s, b[j], c[r * N + j]); });
     });
   }
-  each<R>([&](auto r) STFLOW_INLINE_LAMBDA {
+  each<R>([&](auto r) STFLOW_INLINE_LAMBDA { each<N>([&](auto j) STFLOW_INLINE_LAMBDA { write(r, j, c[r * N + j]); }); });
+}
+
+/// Reads the rows of a panel one by one, and asks for those that come later.
+template <class T> struct Rows {
+  const T* at;
+
+  template <size_t N> STFLOW_INLINE void operator()(Reg<T> (&b)[N]) {
     each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
-      const int64_t at = j * kWidth<T>;
-      finish<T>(c[r * N + j], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
+      std::memcpy(&b[j], at + j * kWidth<T>, sizeof b[j]);
+      __builtin_prefetch(at + 12 * kPanel<T> + j * kWidth<T>);
     });
+    at += kPanel<T>;
+  }
+};
+
+/// A tile into its place.
+template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
+  tile<T, R, N, RowMajor>(a, k, Rows<T>{panel}, [&](auto r, auto j, Reg<T> x) STFLOW_INLINE_LAMBDA {
+    const int64_t at = j * kWidth<T>;
+    finish<T>(x, to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
   });
 }
 

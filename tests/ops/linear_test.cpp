@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <cstring>
+
 #include "engine/half.h"
 #include "ops/add.h"
 #include "tests/check.h"
@@ -70,6 +73,42 @@ TEST_CASE("linear: a held weight gives the bytes of its values in float32, and o
       tape.forward();
       CHECK(std::memcmp(tape.value(got).data, tape.value(want).data, tape.value(want).bytes()) == 0);
     }
+  }
+}
+
+TEST_CASE("linear: inference takes large products by Strassen's algorithm, each item by itself") {
+  for (DType held : {DType::f32, DType::f16, DType::bf16}) {
+    ParameterSet set(DType::f32, Device::cpu, true);
+    const Parameter w = set.matrix("w", {448, 398}, Init::fan_in, 398), b = set.add("b", {448}, Init::fan_in, 398);
+    set.allocate(1);
+    Array values(w.shape, DType::f32), x({3, 40, 398}, DType::f32);
+    set.initialise(w, 1, values);
+    set.hold(w, linear_hold({}, values, held));
+    for (int64_t i = 0; i < values.tensor().size(); i++) {
+      float& v = values.as<float>()[i];
+      if (held == DType::f16) v = half_to_float(float_to_half(v));
+      if (held == DType::bf16) v = bfloat_to_float(float_to_bfloat(v));
+    }
+    const auto numbers = test::normal(size_t(x.tensor().size()), 5);
+    for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
+    Array last({1, 40, 398}, DType::f32);
+    std::memcpy(last.tensor().data, x.as<float>() + 2 * 40 * 398, last.tensor().bytes());
+    Tape tape;
+    const Var got = linear(tape.input(x), tape.param(w), tape.param(b)), alone = linear(tape.input(last), tape.param(w), tape.param(b));
+    const Var want = linear(tape.input(x), tape.input(values), tape.param(b));  // of a weight that may change: the plain product
+    tape.plan(false, true);
+    Storage arena;
+    tape.bind(arena, set);
+    tape.forward();
+    const Tensor fast = tape.value(got), plain = tape.value(want), one = tape.value(alone);
+    CHECK(std::memcmp(one.data, fast.as<const float>() + 2 * 40 * 448, one.bytes()) == 0);
+    CHECK(std::memcmp(fast.data, plain.data, fast.bytes()) != 0);
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < fast.size(); i++) {
+      const double p = double(plain.as<const float>()[i]), d = double(fast.as<const float>()[i]) - p;
+      difference += d * d, size += p * p;
+    }
+    CHECK(std::sqrt(difference / size) < 1e-6);
   }
 }
 

@@ -1,0 +1,62 @@
+// Strassen's seven products, and how the operands of gemm_strassen() are cut for them.
+#pragma once
+#include "ops/cpu/gemm_tile.h"
+
+namespace stflow {
+namespace {
+
+/// A block of a matrix cut in half both ways, with its sign; a sign of 0 stands for none.
+struct Block {
+  int below, right;
+  float sign;
+};
+constexpr Block kNone{0, 0, 0}, k11{0, 0, 1}, k12{0, 1, 1}, k21{1, 0, 1}, k22{1, 1, 1};
+constexpr Block operator-(Block b) { return {b.below, b.right, -b.sign}; }
+
+/// The product of a sum of blocks of A and one of blocks of B, and the blocks of C that it is added to.
+struct Product {
+  Block a[2], b[2], c[2];
+  bool first[2];  // the block of C has received nothing before
+};
+constexpr Product kProducts[7] = {
+    {{k11, k22}, {k11, k22}, {k11, k22}, {true, true}},      {{k21, k22}, {k11, kNone}, {k21, -k22}, {true, false}},
+    {{k11, kNone}, {k12, -k22}, {k12, k22}, {true, false}},  {{k22, kNone}, {k21, -k11}, {k11, k21}, {false, false}},
+    {{k11, k12}, {k22, kNone}, {-k11, k12}, {false, false}}, {{k21, -k11}, {k11, k12}, {k22, kNone}, {false, false}},
+    {{k12, -k22}, {k21, k22}, {k11, kNone}, {false, false}},
+};
+
+/// Where things lie: A's rows in strips of at most kRows of a group's upper half, the half of k in ranges of at most kDepth.
+struct Cut {
+  int64_t groups, rows, upper, strips_of_group, strips, half_k, ranges;
+
+  Cut(int64_t groups_, int64_t rows_, int64_t k)
+      : groups(groups_),
+        rows(rows_),
+        upper((rows + 1) / 2),
+        strips_of_group((upper + kRows - 1) / kRows),
+        strips(groups * strips_of_group),
+        half_k(k / 2),
+        ranges((half_k + kDepth - 1) / kDepth) {}
+
+  struct Strip {
+    int64_t group, begin, rows;
+  };
+  [[nodiscard]] Strip strip(int64_t s) const {
+    const int64_t i = s % strips_of_group, begin = i * upper / strips_of_group;
+    return {s / strips_of_group, begin, (i + 1) * upper / strips_of_group - begin};
+  }
+  struct Range {
+    int64_t begin, depth;
+  };
+  [[nodiscard]] Range range(int64_t r) const {
+    const int64_t begin = r * half_k / ranges;
+    return {begin, (r + 1) * half_k / ranges - begin};
+  }
+  /// Where the rows of a sum of A's blocks begin in scratch.
+  [[nodiscard]] int64_t sum(int product, int64_t r, Strip s) const {
+    return ((product * ranges + r) * groups * upper + s.group * upper + s.begin) * kStrip;
+  }
+};
+
+}  // namespace
+}  // namespace stflow

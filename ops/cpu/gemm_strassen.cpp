@@ -51,18 +51,6 @@ template <class W> struct Right {
   }
 };
 
-template <class W> STFLOW_INLINE Reg<float> take(const W* p) {
-  if constexpr (std::is_same_v<W, float>) {
-    Reg<float> x;
-    std::memcpy(&x, p, sizeof x);
-    return x;
-  } else {
-    Narrow bits;
-    std::memcpy(&bits, p, sizeof bits);
-    return widened(W{}, bits);
-  }
-}
-
 /// Blocks of B that will be needed next, to be asked for line by line in the steps of a tile so that memory works while it computes:
 /// those of this range that no product has read yet, then those of the next range that its first product reads.
 template <class W> struct Coming {

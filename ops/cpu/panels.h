@@ -25,12 +25,23 @@ STFLOW_INLINE Reg<float> widened(Half, Narrow h) {
 }
 STFLOW_INLINE Reg<float> widened(Bfloat, Narrow b) { return (Reg<float>)(__builtin_convertvector(b, Reg<uint32_t>) << 16); }
 
+/// A register of the numbers at p.
+template <class W> STFLOW_INLINE Reg<float> take(const W* p) {
+  if constexpr (std::is_same_v<W, float>) {
+    Reg<float> x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  } else {
+    Narrow bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return widened(W{}, bits);
+  }
+}
+
 /// to[i] = from[i] for i < n, a multiple of a register.
 template <class W> STFLOW_INLINE void expand(const W* from, int64_t n, float* to) {
   for (int64_t i = 0; i < n; i += kWide) {
-    Narrow bits;
-    std::memcpy(&bits, from + i, sizeof bits);
-    const Reg<float> x = widened(W{}, bits);
+    const Reg<float> x = take(from + i);
     std::memcpy(to + i, &x, sizeof x);
   }
 }

@@ -11,6 +11,19 @@
 
 using namespace stflow;
 
+namespace {
+
+/// What the numbers become when they are held as `type`.
+void round_to(DType type, const Array& values) {
+  for (int64_t i = 0; i < values.tensor().size(); i++) {
+    float& v = values.as<float>()[i];
+    if (type == DType::f16) v = half_to_float(float_to_half(v));
+    if (type == DType::bf16) v = bfloat_to_float(float_to_bfloat(v));
+  }
+}
+
+}  // namespace
+
 TEST_CASE("linear: gradients, lifetimes, instruction sets") {
   for (Activation a : {Activation::none, Activation::gelu, Activation::silu})
     for (auto [x, out] : {std::pair{Shape{1, 7}, 3}, {{29, 33}, 130}, {{130, 16}, 1}, {{0, 5}, 4}, {{2, 3, 1}, 50}, {{15, 3}, 33}}) {
@@ -55,11 +68,7 @@ TEST_CASE("linear: a held weight gives the bytes of its values in float32, and o
       Array values(w.shape, DType::f32), x({33, 70}, DType::f32);
       set.initialise(w, 1, values);
       set.hold(w, linear_hold(context, values, held));
-      for (int64_t i = 0; i < values.tensor().size(); i++) {
-        float& v = values.as<float>()[i];
-        if (held == DType::f16) v = half_to_float(float_to_half(v));
-        if (held == DType::bf16) v = bfloat_to_float(float_to_bfloat(v));
-      }
+      round_to(held, values);
       const auto numbers = test::normal(33 * 70, 5);
       for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
       Tape tape(context);
@@ -84,11 +93,7 @@ TEST_CASE("linear: inference takes large products by Strassen's algorithm, each 
     Array values(w.shape, DType::f32), x({3, 40, 398}, DType::f32);
     set.initialise(w, 1, values);
     set.hold(w, linear_hold({}, values, held));
-    for (int64_t i = 0; i < values.tensor().size(); i++) {
-      float& v = values.as<float>()[i];
-      if (held == DType::f16) v = half_to_float(float_to_half(v));
-      if (held == DType::bf16) v = bfloat_to_float(float_to_bfloat(v));
-    }
+    round_to(held, values);
     const auto numbers = test::normal(size_t(x.tensor().size()), 5);
     for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
     Array last({1, 40, 398}, DType::f32);

@@ -9,6 +9,7 @@
 #include "ops/cuda/gemm.h"
 #include "ops/fma_probe.h"
 #include "ops/gemm.h"
+#include "ops/gemm_strassen.h"
 #include "tools/bench/bench.h"
 #include "tools/encoder/patch_encoder.h"
 
@@ -36,13 +37,19 @@ double vit_flops(const VitConfig& c) {
   return 2 * (double(c.grid()) * 3 * double(c.patch * c.patch) * d + double(c.depth) * block);
 }
 
-JsonOut gemm_row(const char* name, int64_t m, int64_t n, int64_t k, double seconds) {
+// As linear() takes it: `images` items by Strassen's algorithm, none by the plain product.
+JsonOut gemm_row(const char* name, int64_t images, int64_t m, int64_t n, int64_t k, double seconds) {
   Array a({m, k}, DType::f32), w({n, k}, DType::f32), c({m, n}, DType::f32), packed({packed_elements(n, k)}, DType::f32);
+  const Array scratch({images ? strassen_scratch(images, m / images, k) : 0}, DType::f32);
   fill(a), fill(w);
   JsonOut row{{"name", name}, {"shape", {m, n, k}}};
   on_cpu(best_isa(), [&](auto isa) {
     pack_weights(isa, w.as<float>(), k, false, n, k, packed.as<float>());
-    row.update(time_runs(seconds, [&] { gemm(isa, a.as<float>(), k, m, packed.as<float>(), n, k, c.as<float>(), n, Epilogue<float>{}); }));
+    const float *left = a.as<float>(), *right = packed.as<float>();
+    row.update(time_runs(seconds, [&] {
+      if (images) gemm_strassen(isa, left, images, m / images, right, n, k, c.as<float>(), nullptr, Activation::none, scratch.as<float>());
+      else gemm(isa, left, k, m, right, n, k, c.as<float>(), n, Epilogue<float>{});
+    }));
   });
   add_rate(row, 2.0 * double(m) * double(n) * double(k));
   return row;
@@ -92,18 +99,20 @@ JsonOut measure_peak(double seconds) {
 std::vector<JsonOut> measure_gemm(double seconds) {
   struct Case {
     const char* name;
-    int64_t m, n, k;
+    int64_t images, m, n, k;
   };
   constexpr Case kCases[] = {
-      {"ViT-B qkv, 1 image", 197, 2304, 768},          {"ViT-B proj, 1 image", 197, 768, 768},
-      {"ViT-B fc1, 1 image", 197, 3072, 768},          {"ViT-B fc2, 1 image", 197, 768, 3072},
-      {"ViT-B qkv, 8 images", 1576, 2304, 768},        {"ViT-B fc1, 8 images", 1576, 3072, 768},
-      {"ViT-B fc2, 8 images", 1576, 768, 3072},        {"STFlow qkv, 180 spots", 180, 384, 128},
-      {"STFlow image, 180 spots", 180, 128, 1024},     {"STFlow qkv, 10000 spots", 10000, 384, 128},
-      {"STFlow image, 10000 spots", 10000, 128, 1024}, {"STFlow mlp, 10000 spots", 10000, 512, 128},
+      {"ViT-B qkv, 1 image", 1, 197, 2304, 768},          {"ViT-B proj, 1 image", 1, 197, 768, 768},
+      {"ViT-B fc1, 1 image", 1, 197, 3072, 768},          {"ViT-B fc2, 1 image", 1, 197, 768, 3072},
+      {"ViT-B fc2, 1 image, plain", 0, 197, 768, 3072},   {"ViT-B qkv, 8 images", 8, 1576, 2304, 768},
+      {"ViT-B fc1, 8 images", 8, 1576, 3072, 768},        {"ViT-B fc2, 8 images", 8, 1576, 768, 3072},
+      {"ViT-B fc2, 8 images, plain", 0, 1576, 768, 3072}, {"ViT-L fc1, 8 images", 8, 1576, 4096, 1024},
+      {"ViT-L fc2, 8 images", 8, 1576, 1024, 4096},       {"STFlow qkv, 180 spots", 0, 180, 384, 128},
+      {"STFlow image, 180 spots", 0, 180, 128, 1024},     {"STFlow qkv, 10000 spots", 0, 10000, 384, 128},
+      {"STFlow image, 10000 spots", 0, 10000, 128, 1024}, {"STFlow mlp, 10000 spots", 0, 10000, 512, 128},
   };
   std::vector<JsonOut> rows;
-  for (const Case& c : kCases) rows.push_back(gemm_row(c.name, c.m, c.n, c.k, seconds));
+  for (const Case& c : kCases) rows.push_back(gemm_row(c.name, c.images, c.m, c.n, c.k, seconds));
   return rows;
 }
 

@@ -4,15 +4,8 @@
 
 namespace stflow {
 
-/// Columns of a block of A whose sums lie side by side, and numbers from one row of them to the next.
-constexpr int64_t kStrassenDepth = 512, kStrassenRow = kStrassenDepth + 16;
-
 /// Whether gemm_strassen() takes an operand (k, n) and groups of `rows` rows, and is worth its additions.
 constexpr bool strassen_pays(int64_t rows, int64_t n, int64_t k) { return rows >= 32 && k >= 384 && k % 2 == 0 && n >= 384 && n % 64 == 0; }
-/// Numbers of scratch for gemm_strassen().
-constexpr int64_t strassen_scratch(int64_t groups, int64_t rows, int64_t k) {
-  return 7 * groups * ((rows + 1) / 2) * ((k / 2 + kStrassenDepth - 1) / kStrassenDepth) * kStrassenRow;
-}
 
 /// C = activation(A times a packed operand (k, n) + bias) for A (groups, rows, k), C (groups, rows, n) and bias (n) or null, on all
 /// threads. W is float, or Half or Bfloat, packed by pack_weights() or pack_halves(). A row meets only rows of its own group, so that its
@@ -20,6 +13,6 @@ constexpr int64_t strassen_scratch(int64_t groups, int64_t rows, int64_t k) {
 /// columns of the operand, not to each one's own.
 template <class B, class W>
 void gemm_strassen(B, const float* a, int64_t groups, int64_t rows, const W* packed, int64_t n, int64_t k, float* c, const float* bias,
-                   Activation activation, float* scratch);
+                   Activation activation);
 
 }  // namespace stflow

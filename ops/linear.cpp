@@ -1,7 +1,5 @@
 #include "ops/linear.h"
 
-#include <algorithm>
-
 #include "ops/gemm.h"
 #include "ops/gemm_int8.h"
 #include "ops/gemm_strassen.h"
@@ -68,10 +66,7 @@ struct Linear final : Op {
   size_t scratch_bytes(const Call& c, bool backward) const override {
     if (backward) return linear_scratch_bytes(c.context.device, c.in[0], c.in[1]);
     if (c.context.device == Device::cuda) return rounds_input(c) ? narrow(c.in[0], nullptr).bytes() : 0;
-    const size_t strassen = by_strassen(c) ? size_t(strassen_scratch(groups(c), group(c), c.in[0].cols())) * sizeof(float) : 0;
-    if (c.in[1].packed)  // how it is held is known at bind() alone
-      return std::max(strassen, int8_scratch_bytes(c.out.rows(), c.in[0].cols()));
-    if (strassen) return strassen;
+    if (c.in[1].packed) return int8_scratch_bytes(c.out.rows(), c.in[0].cols());  // whether it is in 8 bits is known at bind() alone
     return constant && !c.training ? 0 : linear_packed_bytes(c.context.device, c.in[1]);
   }
 
@@ -86,7 +81,7 @@ struct Linear final : Op {
     on_cpu(c.context.isa, [&](auto b) {
       const auto multiply = [&](auto* panels) {
         gemm_strassen(b, c.in[0].as<const float>(), groups(c), group(c), panels, c.out.cols(), c.in[0].cols(), c.out.as<float>(),
-                      c.in[2].as<const float>(), activation, static_cast<float*>(c.scratch));
+                      c.in[2].as<const float>(), activation);
       };
       if (c.in[1].type == DType::f16) multiply(static_cast<const Half*>(packed));
       else if (c.in[1].type == DType::bf16) multiply(static_cast<const Bfloat*>(packed));

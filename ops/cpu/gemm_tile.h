@@ -49,8 +49,8 @@ template <class T> STFLOW_INLINE void finish(Reg<T> v, T* c, const T* bias, bool
 template <class F, int... I> STFLOW_INLINE void each(std::integer_sequence<int, I...>, F f) { (f(std::integral_constant<int, I>{}), ...); }
 template <int N, class F> STFLOW_INLINE void each(F f) { each(std::make_integer_sequence<int, N>{}, f); }
 
-/// write(r, j, x) for each register x of R rows x N registers of the product over k rows of a panel, r and j constants; read(b) gives
-/// the panel's next row. A row-major left operand lies in a strip (row = kStrip).
+/// write(c) for the R x N registers c of the product of R rows and k rows of a panel; read(b) gives the panel's next row. A row-major
+/// left operand lies in a strip (row = kStrip).
 template <class T, int R, int N, bool RowMajor, class Read, class Write>
 STFLOW_INLINE void tile(Left<T> a, int64_t k, Read read, Write write) {
   Reg<T> c[R * N];
@@ -65,7 +65,7 @@ STFLOW_INLINE void tile(Left<T> a, int64_t k, Read read, Write write) {
       each<N>([&](auto j) STFLOW_INLINE_LAMBDA { c[r * N + j] = multiply_add<T>(s, b[j], c[r * N + j]); });
     });
   }
-  each<R>([&](auto r) STFLOW_INLINE_LAMBDA { each<N>([&](auto j) STFLOW_INLINE_LAMBDA { write(r, j, c[r * N + j]); }); });
+  write(c);
 }
 
 /// Reads the rows of a panel one by one, and asks for those that come later.
@@ -83,9 +83,11 @@ template <class T> struct Rows {
 
 /// A tile into its place.
 template <class T, int R, int N, bool RowMajor> void tile(Left<T> a, const T* panel, int64_t k, Target<T> to) {
-  tile<T, R, N, RowMajor>(a, k, Rows<T>{panel}, [&](auto r, auto j, Reg<T> x) STFLOW_INLINE_LAMBDA {
-    const int64_t at = j * kWidth<T>;
-    finish<T>(x, to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
+  tile<T, R, N, RowMajor>(a, k, Rows<T>{panel}, [&](auto& c) STFLOW_INLINE_LAMBDA {
+    each<R * N>([&](auto i) STFLOW_INLINE_LAMBDA {
+      const int64_t r = i / N, at = i % N * kWidth<T>;
+      finish<T>(c[i], to.data + r * to.ld + at, to.bias ? to.bias + at : nullptr, to.add, to.columns - int(at));
+    });
   });
 }
 

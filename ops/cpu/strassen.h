@@ -16,16 +16,16 @@ constexpr Block operator-(Block b) { return {b.below, b.right, -b.sign}; }
 /// The product of a sum of blocks of A and one of blocks of B, and the blocks of C that it is added to.
 struct Product {
   Block a[2], b[2], c[2];
-  bool first[2];  // the block of C has received nothing before
+  bool first[2], last[2];  // the block of C has received nothing before, will receive nothing more
 };
 constexpr Product kProducts[7] = {
-    {{k11, k22}, {k11, k22}, {k11, k22}, {true, true}},      {{k21, k22}, {k11, kNone}, {k21, -k22}, {true, false}},
-    {{k11, kNone}, {k12, -k22}, {k12, k22}, {true, false}},  {{k22, kNone}, {k21, -k11}, {k11, k21}, {false, false}},
-    {{k11, k12}, {k22, kNone}, {-k11, k12}, {false, false}}, {{k21, -k11}, {k11, k12}, {k22, kNone}, {false, false}},
-    {{k12, -k22}, {k21, k22}, {k11, kNone}, {false, false}},
+    {{k11, k22}, {k11, k22}, {k11, k22}, {true, true}, {}},     {{k21, k22}, {k11, kNone}, {k21, -k22}, {true, false}, {}},
+    {{k11, kNone}, {k12, -k22}, {k12, k22}, {true, false}, {}}, {{k22, kNone}, {k21, -k11}, {k11, k21}, {}, {false, true}},
+    {{k11, k12}, {k22, kNone}, {-k11, k12}, {}, {false, true}}, {{k21, -k11}, {k11, k12}, {k22, kNone}, {}, {true, false}},
+    {{k12, -k22}, {k21, k22}, {k11, kNone}, {}, {true, false}},
 };
 
-/// Where things lie: A's rows in strips of at most kRows of a group's upper half, the half of k in ranges of at most kDepth.
+/// How the operands are cut: A's rows into strips of at most kRows of a group's upper half, the half of k into ranges of at most kDepth.
 struct Cut {
   int64_t groups, rows, upper, strips_of_group, strips, half_k, ranges;
 
@@ -52,9 +52,17 @@ struct Cut {
     const int64_t begin = r * half_k / ranges;
     return {begin, (r + 1) * half_k / ranges - begin};
   }
-  /// Where the rows of a sum of A's blocks begin in scratch.
-  [[nodiscard]] int64_t sum(int product, int64_t r, Strip s) const {
-    return ((product * ranges + r) * groups * upper + s.group * upper + s.begin) * kStrip;
+  /// The row of A or C where a strip of a block begins.
+  [[nodiscard]] int64_t row(Block b, Strip s) const { return s.group * rows + s.begin + b.below * upper; }
+};
+
+/// The packed operand by blocks.
+template <class W> struct RightBlocks {
+  const W* packed;
+  int64_t panels, k;  // panels of half the columns
+
+  [[nodiscard]] const W* at(Block b, int64_t panel, int64_t p) const {
+    return packed + ((b.right * panels + panel) * k + b.below * (k / 2) + p) * kPanel<float>;
   }
 };
 

@@ -36,7 +36,7 @@ struct Case {
   template <class W> std::vector<float> run(Isa isa, bool with_bias, Activation activation, int64_t first = 0, int64_t groups = -1) const {
     const auto [all, rows, n, k] = size;
     if (groups < 0) groups = all;
-    Storage packed(size_t(packed_elements(n, k)) * sizeof(W)), scratch(size_t(strassen_scratch(groups, rows, k)) * sizeof(float));
+    Storage packed(size_t(packed_elements(n, k)) * sizeof(W));
     std::vector<float> c(size_t(groups * rows * n), NAN);
     on_cpu(isa, [&](auto b) {
       auto* panels = static_cast<W*>(packed.data());
@@ -48,7 +48,7 @@ struct Case {
         pack_halves(b, bits.data(), n, k, panels);
       }
       gemm_strassen(b, a.data() + first * rows * k, groups, rows, static_cast<const W*>(panels), n, k, c.data(),
-                    with_bias ? bias.data() : nullptr, activation, static_cast<float*>(scratch.data()));
+                    with_bias ? bias.data() : nullptr, activation);
     });
     return c;
   }

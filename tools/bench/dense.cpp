@@ -40,14 +40,13 @@ double vit_flops(const VitConfig& c) {
 // As linear() takes it: `images` items by Strassen's algorithm, none by the plain product.
 JsonOut gemm_row(const char* name, int64_t images, int64_t m, int64_t n, int64_t k, double seconds) {
   Array a({m, k}, DType::f32), w({n, k}, DType::f32), c({m, n}, DType::f32), packed({packed_elements(n, k)}, DType::f32);
-  const Array scratch({images ? strassen_scratch(images, m / images, k) : 0}, DType::f32);
   fill(a), fill(w);
   JsonOut row{{"name", name}, {"shape", {m, n, k}}};
   on_cpu(best_isa(), [&](auto isa) {
     pack_weights(isa, w.as<float>(), k, false, n, k, packed.as<float>());
     const float *left = a.as<float>(), *right = packed.as<float>();
     row.update(time_runs(seconds, [&] {
-      if (images) gemm_strassen(isa, left, images, m / images, right, n, k, c.as<float>(), nullptr, Activation::none, scratch.as<float>());
+      if (images) gemm_strassen(isa, left, images, m / images, right, n, k, c.as<float>(), nullptr, Activation::none);
       else gemm(isa, left, k, m, right, n, k, c.as<float>(), n, Epilogue<float>{});
     }));
   });

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 
 #include "ops/cpu/activate.h"
 #include "ops/cpu/panels.h"
@@ -97,7 +98,9 @@ struct Place {
 };
 struct Places {
   Place place[2];
-  int count = 0;
+  size_t count = 0;
+
+  [[nodiscard]] std::span<const Place> used() const { return {place, count}; }
 };
 
 /// The places of a product's tile of a strip and a panel, for the first range of k, the last or one between.
@@ -119,27 +122,31 @@ Places places_of(const Cut& cut, const Product& product, int64_t r, Cut::Strip s
 }
 
 /// R rows of a tile into one place.
-template <int R> STFLOW_INLINE void put(const Reg<float> (&x)[R * 2], const Place& to, const Result& result) {
+template <int R> STFLOW_INLINE void put(const Reg<float> (&x)[R * 2], const Place& to, int64_t n) {
   constexpr int kOne = kWidth<float>;
-  if (to.first) return each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA { std::memcpy(to.sum + at * kOne, &x[at], sizeof x[at]); });
-  const auto sum = [&](auto at)
-                       STFLOW_INLINE_LAMBDA { return multiply_add<float>(to.sign - Reg<float>{}, x[at], take(to.sum + at * kOne)); };
-  if (!to.c)
-    return each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA {
-      const Reg<float> y = sum(at);
+  const Reg<float> sign = to.sign - Reg<float>{};
+  if (to.first) {
+    each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA { std::memcpy(to.sum + at * kOne, &x[at], sizeof x[at]); });
+  } else if (!to.c) {
+    each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA {
+      const Reg<float> y = multiply_add<float>(sign, x[at], take(to.sum + at * kOne));
       std::memcpy(to.sum + at * kOne, &y, sizeof y);
     });
-  const Reg<float> bias[2] = {to.bias ? take(to.bias) : Reg<float>{}, to.bias ? take(to.bias + kOne) : Reg<float>{}};
-  each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA {
-    const Reg<float> y = sum(at) + bias[at % 2];
-    if (at / 2 < to.rows) std::memcpy(to.c + at / 2 * result.n + at % 2 * kOne, &y, sizeof y);
-  });
-  if (result.activation == Activation::none) return;
-  for (int64_t r = 0; r < to.rows; r++)
-    lanes_of(kColumns, [&](int64_t q, int l) {
-      float* c = to.c + r * result.n + q;
-      store_n<float>(c, activate<float>(result.activation, load_n(c, l)), l);
+  } else {
+    const Reg<float> bias[2] = {to.bias ? take(to.bias) : Reg<float>{}, to.bias ? take(to.bias + kOne) : Reg<float>{}};
+    each<R * 2>([&](auto at) STFLOW_INLINE_LAMBDA {
+      const Reg<float> y = multiply_add<float>(sign, x[at], take(to.sum + at * kOne)) + bias[at % 2];
+      if (at / 2 < to.rows) std::memcpy(to.c + at / 2 * n + at % 2 * kOne, &y, sizeof y);
     });
+  }
+}
+void activate_rows(Activation activation, float* c, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++)
+    lanes_of(kColumns, [&](int64_t q, int l) { store_n<float>(c + r * n + q, activate<float>(activation, load_n(c + r * n + q, l)), l); });
+}
+void ask_for_rows(const float* c, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < kColumns; j += 16) __builtin_prefetch(c + r * n + j, 1);
 }
 
 /// A product's tile into its places. In each step of it goes one of what is done beside: an Ahead or a Laying.
@@ -147,18 +154,20 @@ template <class Read, class Beside, int R = kRows>
 void tile_to(int rows, const float* a, Read read, int64_t k, const Places& places, const Result& result, Beside& beside) {
   if constexpr (R > kRows / 2) {  // no strip is lower
     if (rows < R) return tile_to<Read, Beside, R - 1>(rows, a, read, k, places, result, beside);
-    for (int i = 0; i < places.count; i++)
-      for (int64_t r = 0; places.place[i].c && r < places.place[i].rows; r++)
-        for (int64_t j = 0; j < kColumns; j += 16) __builtin_prefetch(places.place[i].c + r * result.n + j, 1);
+    for (const Place& to : places.used())
+      if (to.c) ask_for_rows(to.c, to.rows, result.n);
     Beside own = beside;  // in registers
     const auto step = [&](auto& b) STFLOW_INLINE_LAMBDA {
       own.step();
       read(b);
     };
     tile<float, R, 2, true>({a, kStrip, 1}, k, step, [&](auto& x) STFLOW_INLINE_LAMBDA {
-      for (int i = 0; i < places.count; i++) put<R>(x, places.place[i], result);
+      for (const Place& to : places.used()) put<R>(x, to, result.n);
     });
     beside = own;
+    if (result.activation == Activation::none) return;
+    for (const Place& to : places.used())
+      if (to.c) activate_rows(result.activation, to.c, to.rows, result.n);
   }
 }
 

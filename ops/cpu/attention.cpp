@@ -23,7 +23,14 @@ template <class T> Head<T> head_of(Tensor qkv, int heads, int64_t pair) {
 
 STFLOW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-template <class T> void forward_head(const Head<T>& h, T* out, int64_t out_stride, T* sums, T* scratch) {
+/// The lines of a head's token, for a head that comes next.
+template <class T> STFLOW_INLINE void ask(const Head<T>& h, int64_t token) {
+  constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+  for (const T* part : {h.q, h.k, h.v})
+    for (int64_t i = 0; i < h.n; i += kLine) __builtin_prefetch(part + token * h.stride + i, 0, 2);
+}
+
+template <class T> void forward_head(const Head<T>& h, const Head<T>& next, T* out, int64_t out_stride, T* sums, T* scratch) {
   const int64_t key_tiles = (h.tokens + kKeyTile - 1) / kKeyTile;
   const int64_t key_size = packed_elements(kKeyTile, h.n), value_size = packed_elements(h.n, kKeyTile);
   T* keys = scratch;
@@ -42,6 +49,7 @@ template <class T> void forward_head(const Head<T>& h, T* out, int64_t out_strid
       const int64_t many = least(kKeyTile, h.tokens - t * kKeyTile);
       gemm_rows(kIsa, h.q + q * h.stride, h.stride, rows, keys + t * key_size, many, h.n, score, kKeyTile, false);
       for (int64_t r = 0; r < rows; r++) {
+        if (t == 0) ask(next, q + r);
         T* row = score + r * kKeyTile;
         const T here = largest(row, many) * h.scale;
         if (t == 0) {
@@ -125,8 +133,9 @@ template <> void attention_forward(ThisIsa, Tensor qkv, int heads, Tensor out, T
     const int64_t pieces = attention_pieces(pairs), size = attention_scratch(tokens, n, false);
     parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
       for (int64_t i = piece * pairs / pieces; i < (piece + 1) * pairs / pieces; i++)
-        forward_head<T>(head_of<T>(qkv, heads, i), out.as<T>() + i / heads * tokens * d + i % heads * n, d,
-                        sums.data ? sums.as<T>() + i * tokens : nullptr, static_cast<T*>(scratch) + piece * size);
+        forward_head<T>(head_of<T>(qkv, heads, i), head_of<T>(qkv, heads, i + 1 < pairs ? i + 1 : i),
+                        out.as<T>() + i / heads * tokens * d + i % heads * n, d, sums.data ? sums.as<T>() + i * tokens : nullptr,
+                        static_cast<T*>(scratch) + piece * size);
     });
   });
 }

@@ -227,7 +227,7 @@ template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
           if (j + 1 == j1) {
             go(laying);
           } else {
-            const bool ask_left = j - j0 < 2 && !last && next[j - j0].sign != 0;
+            const bool ask_left = j - j0 < 2 && j1 - j0 > 3 && !last && next[j - j0].sign != 0;
             const W* run = ask_left ? nullptr : coming.next();
             Ahead ahead = ask_left ? lines_of(o.left.at(cut, next[j - j0], next_strip, next_range.begin), next_strip.rows, o.left.k)
                                    : lines_from(run ? run : one, !run);

@@ -53,7 +53,7 @@ template <class W, bool Two> struct Sums {
   }
 };
 
-/// Cache lines to ask for, one in a step of a tile: every `step` bytes, and from `end` on `back` bytes before.
+/// Cache lines to ask for, one in a step of a tile: every `stride` bytes, and from `end` on `back` bytes before.
 struct Ahead {
   const char *line, *end;
   int64_t stride, back;
@@ -188,6 +188,8 @@ struct Work {
   alignas(64) Unfinished unfinished[kStrips][kGroup];
 };
 
+/// The seven products of a piece, one after another, range by range of k. The last panel's tile of each strip lays the next strip; the
+/// other tiles ask for what comes: A's blocks of the next strip, then B's blocks.
 template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
   const auto [s0, s1, j0, j1, next_panel] = piece;
   const Cut& cut = o.cut;

@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/text.h"
 
 namespace stflow {
 namespace {
@@ -53,7 +54,7 @@ class Builder {
   bool key(std::string& name) {
     Json& object = *open_.back();
     int64_t at = offset() - int64_t(name.size()) - 2;  // where the quote opens, if nothing is escaped
-    if (object.contains(name)) refuse(at, fmt::format("key '{}' a second time, expected each key once", shortened(name)));
+    if (object.contains(name)) refuse(at, fmt::format("key {} a second time, expected each key once", shown(name, 160)));
     if (open_.size() == 1 && top_keys_) (*top_keys_)[name] = at + std::max<int64_t>(rules_.first_byte, 0);
     slot_ = &object[name];
     return true;

@@ -1,5 +1,6 @@
 #include "data/weights/sharded.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -20,7 +21,9 @@ Weights read_sharded(const std::shared_ptr<const FileView>& index) {
   for (const auto& [name, file] : json["weight_map"].items()) {
     if (!file.is_string()) fail(Exit::data, "{}: weight_map: {} is no text, expected a file's name", path, shown(name));
     const auto& text = file.get_ref<const std::string&>();
-    if (text.empty() || text == "." || text == ".." || text.find_first_of(std::string("/\\\0", 3)) != std::string::npos)
+    // Its name will stand in error lines: no control bytes.
+    const bool odd = std::any_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == 127; });
+    if (text.empty() || text == "." || text == ".." || odd || text.find_first_of("/\\") != std::string::npos)
       fail(Exit::data, "{}: weight_map: {}, expected the name of a file beside the index", path, shown(text));
     files[text].insert(name);
   }

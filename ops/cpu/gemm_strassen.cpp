@@ -191,14 +191,14 @@ struct Work {
 /// The seven products of a piece, one after another, range by range of k. The last panel's tile of each strip lays the next strip; the
 /// other tiles ask for what comes: A's blocks of the next strip, then B's blocks.
 template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
-  const auto [s0, s1, j0, j1, next_panel] = piece;
+  const int64_t s0 = piece.s0, s1 = piece.s1, j0 = piece.j0, j1 = piece.j1;
   const Cut& cut = o.cut;
   int side = 0;  // of work.left where the strip lies
   Laying(cut, o.left, kProducts[0].a, cut.strip(s0), cut.range(0), work.left[side]).finish();
   for (int64_t r = 0; r < cut.ranges; r++) {
     const Cut::Range range = cut.range(r);
     const bool more = r + 1 < cut.ranges;
-    const int64_t next_j = more ? j0 : next_panel, next_p = more ? cut.range(r + 1).begin : 0;
+    const int64_t next_j = more ? j0 : piece.next_panel, next_p = more ? cut.range(r + 1).begin : 0;
     Coming<W> coming{{o.right.at(k12, j0, range.begin), o.right.at(k21, j0, range.begin), o.right.at(k11, next_j, next_p),
                       o.right.at(k22, next_j, next_p)},
                      o.right.k * kColumns,
@@ -251,7 +251,7 @@ template <class W> void product(const Operands<W>& o) {
   std::atomic<int64_t> drawn = 0;
   parallel_for(std::min(threads, columns * rows), 1, [&](int64_t, int64_t) {
     Work work;
-    for (int64_t i; (i = drawn.fetch_add(1, std::memory_order_relaxed)) < columns * rows;) {
+    for (int64_t i = 0; (i = drawn.fetch_add(1, std::memory_order_relaxed)) < columns * rows;) {
       const int64_t column = i / rows, row = i % rows, next = (column + threads) % columns;
       compute(o,
               {row * strips / rows, (row + 1) * strips / rows, column * panels / columns, (column + 1) * panels / columns,

@@ -95,6 +95,8 @@ TEST_CASE("bad input: an index of weights in several files, one file per rule") 
   for (const std::string name : {"../1.safetensors", "/etc/passwd", "..", "x\\\\y"})
     bad(R"({"weight_map": {"a": ")" + name + "\"}}",
         "{}: weight_map: '" + (name == "x\\\\y" ? std::string("x\\y") : name) + "', expected the name of a file beside the index");
+  bad(R"({"weight_map": {"a": "1\n.safetensors"}})", "{}: weight_map: '1\\x0a.safetensors', expected the name of a file beside the index");
+  bad(R"({"a\n": 1, "a\n": 2})", "{}: 1:13: key 'a\\x0a' a second time, expected each key once");
   bad(R"({"weight_map": {"a": "1.safetensors", "c": "1.safetensors"}})",
       folder.path("1.safetensors") + ": no tensor 'c', expected it as {} says");
   bad(R"({"weight_map": {"a": "1.safetensors"}})", folder.path("1.safetensors") + ": tensor 'b', expected only those of {}");

@@ -181,7 +181,7 @@ template <class W> struct Operands {
 struct Piece {
   int64_t s0, s1, j0, j1, next_panel;
 };
-/// What a thread keeps in its caches: strips of A, this one and the next, sums of B's panels, tiles of C.
+/// What a thread keeps in its caches, 1.3 MB of its stack: strips of A, this one and the next, sums of B's panels, tiles of C.
 struct Work {
   alignas(64) float left[2][kRows * kStrip];
   alignas(64) float right[kGroupDepth * kColumns];

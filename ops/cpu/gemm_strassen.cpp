@@ -11,70 +11,14 @@
 #include "ops/cpu/panels.h"
 #include "ops/cpu/strassen.h"
 #include "ops/cpu/strassen_left.h"
+#include "ops/cpu/strassen_right.h"
 
 namespace stflow {
 namespace {
 
-constexpr int64_t kColumns = kPanel<float>;
 constexpr int64_t kStrips = 8;         // strips of A that meet the panels at hand: an image of ViT has as many with 512-bit registers
 constexpr int64_t kGroup = 12;         // panels at hand, at most,
 constexpr int64_t kGroupDepth = 4096;  // and their rows: they stay in the second cache
-
-/// Blocks of B that will be needed next, to be asked for line by line in the steps of a tile so that memory works while it computes:
-/// those of this range that no product has read yet, then those of the next range that its first product reads.
-template <class W> struct Coming {
-  const W* blocks[4];
-  int64_t apart, panels, depth, at = 0;
-
-  /// Where the next `depth` lines lie, null if there are no more.
-  STFLOW_INLINE const W* next() {
-    constexpr int64_t kRuns = kColumns * int64_t(sizeof(W)) < 64 ? 1 : kColumns * int64_t(sizeof(W)) / 64;
-    if (at == 4 * panels * kRuns) return nullptr;
-    const int64_t i = at++, panel = i / kRuns;
-    return blocks[panel / panels] + panel % panels * apart + i % kRuns * depth * 64 / int64_t(sizeof(W));
-  }
-};
-
-/// Reads the rows of a block of B, or of a sum of two with the second's sign, and leaves them in `room`.
-template <class W, bool Two> struct Sums {
-  const W *one, *two;
-  Reg<uint32_t> sign;
-  float* room;
-
-  template <size_t N> STFLOW_INLINE void operator()(Reg<float> (&b)[N]) {
-    each<N>([&](auto j) STFLOW_INLINE_LAMBDA {
-      b[j] = take(one + j * kWidth<float>);
-      if constexpr (Two) b[j] = add_signed(b[j], take(two + j * kWidth<float>), sign);
-      std::memcpy(room + j * kWidth<float>, &b[j], sizeof b[j]);
-      __builtin_prefetch(one + 12 * kColumns + j * kWidth<float>);
-      if constexpr (Two) __builtin_prefetch(two + 12 * kColumns + j * kWidth<float>);
-    });
-    one += kColumns, two += kColumns, room += kColumns;
-  }
-};
-
-/// Cache lines to ask for, one in a step of a tile: every `stride` bytes, and from `end` on `back` bytes before.
-struct Ahead {
-  const char *line, *end;
-  int64_t stride, back;
-
-  STFLOW_INLINE void step() {
-    __builtin_prefetch(line, 0, 2);
-    line += stride;
-    line -= line < end ? 0 : back;
-  }
-};
-/// The lines of a strip's rows, down them and then along them.
-Ahead lines_of(const float* row, int64_t rows, int64_t k) {
-  const auto* line = reinterpret_cast<const char*>(row);
-  const int64_t apart = k * int64_t(sizeof(float));
-  return {line, line + rows * apart, apart, rows * apart - 64};
-}
-/// Lines that follow one another, or always the first.
-Ahead lines_from(const void* p, bool one) {
-  const auto* line = static_cast<const char*>(p);
-  return {line, line + (int64_t{1} << 30), one ? 0 : 64, 0};
-}
 
 /// C, and what is done to its numbers at the end.
 struct Result {
@@ -101,6 +45,13 @@ struct Places {
   size_t count = 0;
 
   [[nodiscard]] std::span<const Place> used() const { return {place, count}; }
+  STFLOW_INLINE void next_panel() {
+    for (Place& to : std::span(place, count)) {
+      to.sum += sizeof(Unfinished) / sizeof(float);
+      if (to.c) to.c += kColumns;
+      if (to.bias) to.bias += kColumns;
+    }
+  }
 };
 
 /// The places of a product's tile of a strip and a panel, for the first range of k, the last or one between.
@@ -150,24 +101,43 @@ void ask_for_rows(const float* c, int64_t rows, int64_t n) {
 }
 
 /// A product's tile into its places. In each step of it goes one of what is done beside: an Ahead or a Laying.
-template <class Read, class Beside, int R = kRows>
-void tile_to(int rows, const float* a, Read read, int64_t k, const Places& places, const Result& result, Beside& beside) {
+template <int R, class Read, class Beside>
+STFLOW_INLINE void tile_to(const float* a, Read& read, int64_t k, const Places& places, const Result& result, Beside& beside) {
+  for (const Place& to : places.used())
+    if (to.c) ask_for_rows(to.c, to.rows, result.n);
+  Read reads = read;
+  Beside own = beside;  // in registers
+  const auto step = [&](auto& b) STFLOW_INLINE_LAMBDA {
+    own.step();
+    reads(b);
+  };
+  tile<float, R, 2, true>({a, kStrip, 1}, k, step, [&](auto& x) STFLOW_INLINE_LAMBDA {
+    for (const Place& to : places.used()) put<R>(x, to, result.n);
+  });
+  beside = own, read = reads;
+  if (result.activation == Activation::none) return;
+  for (const Place& to : places.used())
+    if (to.c) activate_rows(result.activation, to.c, to.rows, result.n);
+}
+/// A strip of the left operand, and the panels that it meets.
+struct Strip {
+  int rows;
+  const float* data;
+  int64_t depth, panels;
+};
+/// A strip's tiles of a product, `gap` numbers from the end of one panel's rows to the next panel's. The last tile lays the next strip,
+/// beside the others lines are asked for. One function for all of them: what a tile alone would cost at its start is 5 % of ViT-S.
+template <class Read, class Ask, int R = kRows>
+void tiles_of(Strip strip, Read read, int64_t gap, Places places, const Result& result, Ask ask, Laying& laying) {
   if constexpr (R > kRows / 2) {  // no strip is lower
-    if (rows < R) return tile_to<Read, Beside, R - 1>(rows, a, read, k, places, result, beside);
-    for (const Place& to : places.used())
-      if (to.c) ask_for_rows(to.c, to.rows, result.n);
-    Beside own = beside;  // in registers
-    const auto step = [&](auto& b) STFLOW_INLINE_LAMBDA {
-      own.step();
-      read(b);
-    };
-    tile<float, R, 2, true>({a, kStrip, 1}, k, step, [&](auto& x) STFLOW_INLINE_LAMBDA {
-      for (const Place& to : places.used()) put<R>(x, to, result.n);
-    });
-    beside = own;
-    if (result.activation == Activation::none) return;
-    for (const Place& to : places.used())
-      if (to.c) activate_rows(result.activation, to.c, to.rows, result.n);
+    if (strip.rows < R) return tiles_of<Read, Ask, R - 1>(strip, read, gap, places, result, ask, laying);
+    for (int64_t j = 0; j + 1 < strip.panels; j++) {
+      Ahead ahead = ask(j);
+      tile_to<R>(strip.data, read, strip.depth, places, result, ahead);
+      read.skip(gap);
+      places.next_panel();
+    }
+    tile_to<R>(strip.data, read, strip.depth, places, result, laying);
   }
 }
 
@@ -191,7 +161,7 @@ struct Work {
 /// The seven products of a piece, one after another, range by range of k. The last panel's tile of each strip lays the next strip; the
 /// other tiles ask for what comes: A's blocks of the next strip, then B's blocks.
 template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
-  const int64_t s0 = piece.s0, s1 = piece.s1, j0 = piece.j0, j1 = piece.j1;
+  const int64_t s0 = piece.s0, s1 = piece.s1, j0 = piece.j0, panels = piece.j1 - piece.j0;
   const Cut& cut = o.cut;
   int side = 0;  // of work.left where the strip lies
   Laying(cut, o.left, kProducts[0].a, cut.strip(s0), cut.range(0), work.left[side]).finish();
@@ -199,43 +169,35 @@ template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
     const Cut::Range range = cut.range(r);
     const bool more = r + 1 < cut.ranges;
     const int64_t next_j = more ? j0 : piece.next_panel, next_p = more ? cut.range(r + 1).begin : 0;
+    const int64_t apart = (o.right.k - range.depth) * kColumns;  // from the end of a panel's rows to the next panel's
     Coming<W> coming{{o.right.at(k12, j0, range.begin), o.right.at(k21, j0, range.begin), o.right.at(k11, next_j, next_p),
                       o.right.at(k22, next_j, next_p)},
                      o.right.k * kColumns,
-                     j1 - j0,
+                     panels,
                      range.depth};
     for (int p = 0; p < 7; p++) {
       const Product& product = kProducts[p];
-      const Reg<uint32_t> sign = sign_bits(product.b[1].sign);
       const bool two = product.b[1].sign != 0, in_place = !two && std::is_same_v<W, float>;
+      const W *one = o.right.at(product.b[0], j0, range.begin), *other = o.right.at(product.b[1], j0, range.begin);
       for (int64_t s = s0; s < s1; s++, side = !side) {
         const bool same = s + 1 < s1, last = !same && p == 6 && !more;
         const Cut::Strip strip = cut.strip(s), next_strip = cut.strip(same ? s + 1 : s0);
         const Cut::Range next_range = same || p < 6 ? range : Cut::Range{next_p, more ? cut.range(r + 1).depth : 0};
         const Block(&next)[2] = kProducts[same ? p : (p + 1) % 7].a;
         Laying laying = last ? Laying() : Laying(cut, o.left, next, next_strip, next_range, work.left[!side]);
-        for (int64_t j = j0; j < j1; j++) {
-          const float* left = work.left[side];
-          const W* one = o.right.at(product.b[0], j, range.begin);
-          float* sums = work.right + (j - j0) * range.depth * kColumns;
-          const Places places = places_of(cut, product, r, strip, j, work.unfinished[s - s0][j - j0], o.result);
-          const auto go = [&](auto& beside) {
-            const auto with = [&](auto read) { tile_to(int(strip.rows), left, read, range.depth, places, o.result, beside); };
-            if (in_place) with(Rows<float>{reinterpret_cast<const float*>(one)});
-            else if (s > s0) with(Rows<float>{sums});
-            else if (two) with(Sums<W, true>{one, o.right.at(product.b[1], j, range.begin), sign, sums});
-            else with(Sums<W, false>{one, one, sign, sums});
-          };
-          if (j + 1 == j1) {
-            go(laying);
-          } else {
-            const bool ask_left = j - j0 < 2 && j1 - j0 > 3 && !last && next[j - j0].sign != 0;
-            const W* run = ask_left ? nullptr : coming.next();
-            Ahead ahead = ask_left ? lines_of(o.left.at(cut, next[j - j0], next_strip, next_range.begin), next_strip.rows, o.left.k)
-                                   : lines_from(run ? run : one, !run);
-            go(ahead);
-          }
-        }
+        const auto ask = [&](int64_t j) STFLOW_INLINE_LAMBDA {
+          if (j < 2 && panels > 3 && !last && next[j].sign != 0)
+            return lines_of(o.left.at(cut, next[j], next_strip, next_range.begin), next_strip.rows, o.left.k);
+          const W* run = coming.next();
+          return lines_from(run ? run : one, !run);
+        };
+        const Strip own{int(strip.rows), work.left[side], range.depth, panels};
+        const Places places = places_of(cut, product, r, strip, j0, work.unfinished[s - s0][0], o.result);
+        const auto with = [&](auto read, int64_t gap) { tiles_of(own, read, gap, places, o.result, ask, laying); };
+        if (in_place) with(Rows<float>{reinterpret_cast<const float*>(one)}, apart);
+        else if (s > s0) with(Rows<float>{work.right}, 0);
+        else if (two) with(Sums<W, true>{one, other, sign_bits(product.b[1].sign), work.right}, apart);
+        else with(Sums<W, false>{one, one, {}, work.right}, apart);
         laying.finish();
       }
     }
@@ -243,10 +205,13 @@ template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
 }
 
 template <class W> void product(const Operands<W>& o) {
-  // Groups of panels, as many for each thread, and of strips, more where panels are few. No number depends on the cut.
+  // Many strips are shared among the threads; where they are few, panels are, in groups of a number that all threads get as many of. No
+  // number depends on the cut.
   const int64_t threads = thread_count(), panels = o.right.panels, strips = o.cut.strips;
   const int64_t group = std::min(kGroup, kGroupDepth / o.cut.range(o.cut.ranges - 1).depth);
-  const int64_t columns = std::min(panels, threads * ((panels + group * threads - 1) / (group * threads)));
+  const bool many = (strips + kStrips - 1) / kStrips % threads == 0;
+  const int64_t sharing = many ? 1 : threads;
+  const int64_t columns = std::min(panels, sharing * ((panels + group * sharing - 1) / (group * sharing)));
   const int64_t rows = std::max((strips + kStrips - 1) / kStrips, std::min(2 * threads / columns, (strips + 7) / 8));
   std::atomic<int64_t> drawn = 0;
   parallel_for(std::min(threads, columns * rows), 1, [&](int64_t, int64_t) {

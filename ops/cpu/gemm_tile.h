@@ -79,6 +79,7 @@ template <class T> struct Rows {
     });
     at += kPanel<T>;
   }
+  STFLOW_INLINE void skip(int64_t gap) { at += gap; }
 };
 
 /// A tile into its place.

@@ -56,15 +56,9 @@ struct Cut {
   [[nodiscard]] int64_t row(Block b, Strip s) const { return s.group * rows + s.begin + b.below * upper; }
 };
 
-/// The packed operand by blocks.
-template <class W> struct RightBlocks {
-  const W* packed;
-  int64_t panels, k;  // panels of half the columns
-
-  [[nodiscard]] const W* at(Block b, int64_t panel, int64_t p) const {
-    return packed + ((b.right * panels + panel) * k + b.below * (k / 2) + p) * kPanel<float>;
-  }
-};
+/// x + y, or x - y with the sign bits of a negative number: a product with the sign would take the place of another in the tile.
+STFLOW_INLINE Reg<float> add_signed(Reg<float> x, Reg<float> y, Reg<uint32_t> sign) { return x + (Reg<float>)((Reg<uint32_t>)y ^ sign); }
+Reg<uint32_t> sign_bits(float sign) { return (sign < 0 ? 0x80000000u : 0u) - Reg<uint32_t>{}; }
 
 }  // namespace
 }  // namespace stflow

@@ -16,10 +16,6 @@ struct LeftBlocks {
   }
 };
 
-/// x + y, or x - y with the sign bits of a negative number: a product with the sign would take the place of another in the tile.
-STFLOW_INLINE Reg<float> add_signed(Reg<float> x, Reg<float> y, Reg<uint32_t> sign) { return x + (Reg<float>)((Reg<uint32_t>)y ^ sign); }
-Reg<uint32_t> sign_bits(float sign) { return (sign < 0 ? 0x80000000u : 0u) - Reg<uint32_t>{}; }
-
 alignas(64) constexpr float kZeros[kDepth] = {};
 
 /// Lays a sum of two blocks of A, or one block, for a strip and a range of k: a register in each step of a tile that is computed at the

@@ -39,9 +39,11 @@ struct Attention final : Op {
 Var attention(Var qkv, int heads) { return qkv.tape->record(Attention(heads), {qkv}); }
 
 int64_t attention_scratch(int64_t tokens, int64_t head_dim, bool backward) {
-  const int64_t key_tiles = (tokens + kKeyTile - 1) / kKeyTile, tile = kQueryTile * kKeyTile;
-  const int64_t keys = packed_elements(kKeyTile, head_dim), values = packed_elements(head_dim, kKeyTile);
-  if (!backward) return key_tiles * (keys + values) + tile + 2 * kQueryTile;
+  if (!backward) {
+    const int64_t blocks = (tokens + kAttentionDepth - 1) / kAttentionDepth + (head_dim + kAttentionDepth - 1) / kAttentionDepth;
+    return packed_elements(tokens, head_dim) + packed_elements(head_dim, tokens) + blocks * kAttentionBlock;
+  }
+  const int64_t tile = kQueryTile * kKeyTile, values = packed_elements(head_dim, kKeyTile);
   const int64_t query_tiles = (tokens + kQueryTile - 1) / kQueryTile;
   const int64_t as_columns = packed_elements(kQueryTile, head_dim), as_rows = packed_elements(head_dim, kQueryTile);
   return query_tiles * 2 * (as_columns + as_rows) + values + 3 * tile + query_tiles * kQueryTile;

@@ -5,12 +5,14 @@ namespace stflow {
 
 /// Multi-head self-attention. qkv (images, tokens, 3 d) holds query, key and value side by side, each cut into `heads` of
 /// d / heads numbers (timm's layout); the result (images, tokens, d) is softmax(q k^T / sqrt(d / heads)) v, heads side by side.
-/// The tokens x tokens matrix never exists: tiles of it are made with an online softmax and made again in backward
-/// (Dao et al., FlashAttention, 2022).
+/// The tokens x tokens matrix never exists: some rows of it at a time on the CPU, tiles with an online softmax on a GPU, and tiles again in
+/// backward (Dao et al., FlashAttention, 2022).
 Var attention(Var qkv, int heads);
 
 constexpr int64_t kQueryTile = 64, kKeyTile = 128;
-constexpr int64_t kCudaHeadDim = 128;  // the widest head of the CUDA kernels, which keep a tile of heads in shared memory
+constexpr int64_t kAttentionDepth = 512,
+                  kAttentionBlock = 14 * (512 + 16);  // rows lie in blocks of so many columns, each in so many numbers
+constexpr int64_t kCudaHeadDim = 128;                 // the widest head of the CUDA kernels, which keep a tile of heads in shared memory
 
 /// `sums` (images, heads, tokens) receives the logarithm of each row's sum of exponentials, null when nobody needs it.
 /// `scratch`: attention_pieces() times attention_scratch() numbers; on CUDA none.
@@ -20,7 +22,8 @@ template <class B> void attention_backward(B, Tensor qkv, int heads, Tensor out,
 
 /// Pieces into which the (image, head) pairs are cut, each with a scratch of its own: depends on the shape only.
 constexpr int64_t attention_pieces(int64_t pairs) { return pairs < 64 ? pairs : 64; }
-/// Numbers of scratch per piece: a head's packed tiles, a few score tiles, and in backward the row sums of dout * out.
+/// Numbers of scratch per piece: a head's keys and values in panels, rows of queries and scores; in backward packed tiles, score tiles and
+/// the row sums of dout * out.
 int64_t attention_scratch(int64_t tokens, int64_t head_dim, bool backward);
 
 }  // namespace stflow

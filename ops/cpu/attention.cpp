@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include "ops/cpu/gemm_tile.h"
 #include "ops/cpu/softmax_row.h"
 #include "ops/gemm.h"
 
@@ -23,51 +24,107 @@ template <class T> Head<T> head_of(Tensor qkv, int heads, int64_t pair) {
 
 STFLOW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/// The lines of a head's token, for a head that comes next.
-template <class T> STFLOW_INLINE void ask(const Head<T>& h, int64_t token) {
-  constexpr int64_t kLine = 64 / int64_t(sizeof(T));
-  for (const T* part : {h.q, h.k, h.v})
-    for (int64_t i = 0; i < h.n; i += kLine) __builtin_prefetch(part + token * h.stride + i, 0, 2);
+/// The lines of some tokens of the head that comes next, to be asked for one after another in the steps of a tile.
+template <class T> struct Ahead {
+  const T* line;  // of q
+  int64_t part, n, stride, at = 0, row = 0, rows;
+
+  Ahead(const Head<T>& h, int64_t token, int64_t rows_)
+      : line(h.q + token * h.stride), part(h.k - h.q), n(h.n), stride(h.stride), rows(rows_) {}
+  STFLOW_INLINE void step() {
+    if (row == rows) return;
+    for (int i = 0; i < 3; i++) __builtin_prefetch(line + i * part + at, 0, 2);
+    at += 64 / int64_t(sizeof(T));
+    if (at >= n) at = 0, row++, line += stride;
+  }
+};
+
+/// Rows of the left operand of a tile lie in blocks of kDepth columns: element (r, i) at [i / kDepth * kBlock + r * kStrip + i % kDepth].
+constexpr int64_t kBlock = kRows * kStrip;
+static_assert(kDepth == kAttentionDepth && kBlock <= kAttentionBlock);
+template <class T> STFLOW_INLINE T* column_of(T* strip, int64_t i) { return strip + i / kDepth * kBlock + i % kDepth; }
+template <class F> STFLOW_INLINE void blocks_of(int64_t columns, F f) {
+  for (int64_t i = 0; i < columns; i += kDepth) f(i, least(kDepth, columns - i));
+}
+
+/// R rows times a panel of k rows, its first `columns`, to rows ld apart.
+template <int R, class T, class Read>
+STFLOW_INLINE void multiply_panel(const T* strip, Read& read, int64_t k, T* to, int64_t ld, int columns) {
+  const auto go = [&](auto n) STFLOW_INLINE_LAMBDA {
+    blocks_of(k, [&](int64_t p, int64_t depth) STFLOW_INLINE_LAMBDA {
+      tile<T, R, n, true>(
+          {column_of(strip, p), kStrip, 1}, depth, [&](auto& b) STFLOW_INLINE_LAMBDA { read(b); },
+          [&](auto& c) STFLOW_INLINE_LAMBDA {
+            each<R * n>([&](auto i) STFLOW_INLINE_LAMBDA {
+              constexpr int at = i % n * kWidth<T>;
+              finish<T>(c[i], to + i / n * ld + at, nullptr, p > 0, columns - at);
+            });
+          });
+    });
+  };
+  if (columns > kWidth<T>) go(std::integral_constant<int, 2>{});
+  else go(std::integral_constant<int, 1>{});
+}
+
+/// What a head's queries meet: keys and values in panels, strips for some rows of the queries and their scores.
+template <class T> struct Room {
+  T *keys, *values, *queries, *scores;
+
+  Room(T* scratch, const Head<T>& h)
+      : keys(scratch),
+        values(keys + packed_elements(h.tokens, h.n)),
+        queries(values + packed_elements(h.n, h.tokens)),
+        scores(queries + (h.n + kDepth - 1) / kDepth * kBlock) {}
+};
+
+/// R queries from the q-th on: all their scores, a softmax of each row, and the sums of the values that these weigh.
+template <class T, int R = kRows>
+void forward_strip(const Head<T>& h, const Head<T>& next, int64_t q, int rows, T* out, int64_t out_stride, T* sums, const Room<T>& room) {
+  if constexpr (R > 0) {
+    if (rows < R) return forward_strip<T, R - 1>(h, next, q, rows, out, out_stride, sums, room);
+    for (int64_t r = 0; r < R; r++)
+      blocks_of(h.n, [&](int64_t i, int64_t many) {
+        std::memcpy(column_of(room.queries, i) + r * kStrip, h.q + (q + r) * h.stride + i, size_t(many) * sizeof(T));
+      });
+    Rows<T> keys{room.keys};
+    for (int64_t key = 0; key < h.tokens; key += kPanel<T>)
+      multiply_panel<R>(room.queries, keys, h.n, column_of(room.scores, key), kStrip, h.tokens - key > kWidth<T> ? kPanel<T> : kWidth<T>);
+    T total[R];
+    for (int64_t r = 0; r < R; r++) {
+      T top = std::numeric_limits<T>::lowest(), sum = 0;
+      blocks_of(h.tokens, [&](int64_t i, int64_t many) {
+        const T here = largest(column_of(room.scores, i) + r * kStrip, many) * h.scale;
+        top = here > top ? here : top;
+      });
+      blocks_of(h.tokens,
+                [&](int64_t i, int64_t many) { sum += exponentials(column_of(room.scores, i) + r * kStrip, many, h.scale, top); });
+      total[r] = sum;
+      if (sums) sums[q + r] = top + std::log(sum);
+    }
+    T* o = out + q * out_stride;
+    Ahead<T> ahead(next, q, R);
+    for (int64_t i = 0; i < h.n; i += kPanel<T>) {
+      Ahead<T> own = ahead;  // in registers
+      Rows<T> values{room.values + i * h.tokens};
+      const auto read = [&](auto& b) STFLOW_INLINE_LAMBDA {
+        own.step();
+        values(b);
+      };
+      multiply_panel<R>(room.scores, read, h.tokens, o + i, out_stride, int(least(kPanel<T>, h.n - i)));
+      ahead = own;
+    }
+    for (int64_t r = 0; r < R; r++) multiply(o + r * out_stride, h.n, T(1) / total[r]);
+  }
 }
 
 template <class T> void forward_head(const Head<T>& h, const Head<T>& next, T* out, int64_t out_stride, T* sums, T* scratch) {
-  const int64_t key_tiles = (h.tokens + kKeyTile - 1) / kKeyTile;
-  const int64_t key_size = packed_elements(kKeyTile, h.n), value_size = packed_elements(h.n, kKeyTile);
-  T* keys = scratch;
-  T* values = keys + key_tiles * key_size;
-  T* score = values + key_tiles * value_size;
-  T *top = score + kQueryTile * kKeyTile, *total = top + kQueryTile;
-  for (int64_t t = 0; t < key_tiles; t++) {
-    const int64_t first = t * kKeyTile, many = least(kKeyTile, h.tokens - first);
-    pack_weights(kIsa, h.k + first * h.stride, h.stride, false, many, h.n, keys + t * key_size);
-    pack_weights(kIsa, h.v + first * h.stride, h.stride, true, h.n, many, values + t * value_size);
-  }
-  for (int64_t q = 0; q < h.tokens; q += kQueryTile) {
-    const int64_t rows = least(kQueryTile, h.tokens - q);
-    T* o = out + q * out_stride;
-    for (int64_t t = 0; t < key_tiles; t++) {
-      const int64_t many = least(kKeyTile, h.tokens - t * kKeyTile);
-      gemm_rows(kIsa, h.q + q * h.stride, h.stride, rows, keys + t * key_size, many, h.n, score, kKeyTile, false);
-      for (int64_t r = 0; r < rows; r++) {
-        if (t == 0) ask(next, q + r);
-        T* row = score + r * kKeyTile;
-        const T here = largest(row, many) * h.scale;
-        if (t == 0) {
-          top[r] = here;
-          total[r] = exponentials(row, many, h.scale, here);
-        } else {
-          const T now = here > top[r] ? here : top[r], shrink = std::exp(top[r] - now);
-          if (shrink != 1) multiply(o + r * out_stride, h.n, shrink);
-          total[r] = total[r] * shrink + exponentials(row, many, h.scale, now);
-          top[r] = now;
-        }
-      }
-      gemm_rows(kIsa, score, kKeyTile, rows, values + t * value_size, h.n, many, o, out_stride, t > 0);
-    }
-    for (int64_t r = 0; r < rows; r++) {
-      multiply(o + r * out_stride, h.n, T(1) / total[r]);
-      if (sums) sums[q + r] = top[r] + std::log(total[r]);
-    }
+  const Room<T> room(scratch, h);
+  pack_weights(kIsa, h.k, h.stride, false, h.tokens, h.n, room.keys);
+  pack_weights(kIsa, h.v, h.stride, true, h.n, h.tokens, room.values);
+  const int64_t strips = (h.tokens + kRows - 1) / kRows;
+  for (int64_t s = 0; s < strips; s++) {
+    const int64_t q = s * h.tokens / strips, end = (s + 1) * h.tokens / strips;
+    forward_strip<T>(h, next, q, int(end - q), out, out_stride, sums, room);
   }
 }
 

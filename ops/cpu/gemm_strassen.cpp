@@ -92,8 +92,10 @@ template <int R> STFLOW_INLINE void put(const Reg<float> (&x)[R * 2], const Plac
   }
 }
 void activate_rows(Activation activation, float* c, int64_t rows, int64_t n) {
-  for (int64_t r = 0; r < rows; r++)
-    lanes_of(kColumns, [&](int64_t q, int l) { store_n<float>(c + r * n + q, activate<float>(activation, load_n(c + r * n + q, l)), l); });
+  with_activation<float>(activation, [=](auto f) STFLOW_INLINE_LAMBDA {
+    for (int64_t r = 0; r < rows; r++)
+      lanes_of(kColumns, [&](int64_t q, int l) STFLOW_INLINE_LAMBDA { store_n<float>(c + r * n + q, f(load_n(c + r * n + q, l)), l); });
+  });
 }
 void ask_for_rows(const float* c, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; r++)

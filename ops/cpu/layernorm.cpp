@@ -11,7 +11,10 @@ template <class T> void forward(const T* x, const T* w, const T* b, T eps, T* y,
       const T* xr = x + r * n;
       T* yr = y + r * n;
       Vec<T> s{}, q{};
-      lanes_of(n, [&](int64_t i, int l) { s += load_n(xr + i, l); });
+      lanes_of(n, [&](int64_t i, int l) {
+        s += load_n(xr + i, l);
+        __builtin_prefetch(yr + i, 1);
+      });
       const T mean = sum<T>(s) / T(n);
       lanes_of(n, [&](int64_t i, int l) {
         Vec<T> d = load_n(xr + i, l, mean) - mean;

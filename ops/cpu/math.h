@@ -58,15 +58,19 @@ STFLOW_INLINE Reg<float> silu_derivative(Reg<float> x) {
 
 STFLOW_INLINE Reg<float> normal_cdf(Reg<float> x, Reg<float>& density) {
   const Reg<float> z = (Reg<float>)((Bits)x & 0x7fffffffu);
-  // z^2 / 2 = square + lost, the second what rounding took: z = h + l with twelve bits in h (Dekker)
-  const Reg<float> h = (Reg<float>)((Bits)z & ~0xfffu), l = z - h, square = 0.5f * z * z;
+  const Reg<float> half = 0.5f * z, square = half * z;  // and what rounding took from it
+#if defined(__FMA__)
+  const Reg<float> lost = multiply_add<float>(half, z, -square);
+#else
+  const Reg<float> h = (Reg<float>)((Bits)z & ~0xfffu), l = z - h;  // twelve bits and the rest (Dekker)
   const Reg<float> lost = (0.5f * h * h - square + h * l) + 0.5f * l * l;
+#endif
   Reg<float> e = exp(-square) * (1.0f - lost);
   e = z > 13.2f ? Reg<float>{} : e;  // where exp ends; infinity - infinity above
   // Phi(-z) e^(z^2 / 2) as a polynomial in 1 / (1 + 0.3 z), fitted on 0 <= z <= 14
   constexpr float c[] = {7.169775113721689e-06f, 0.11948767125129098f, 0.12192048576382296f,  0.0946828950468241f,  0.14253714973106427f,
                          -0.07650903778008936f,  0.22866248879826864f, -0.16916735298204152f, 0.038378559315303186f};
-  const Reg<float> tail = polynomial(reciprocal(1.0f + 0.3f * z), c) * e;
+  const Reg<float> tail = polynomial(reciprocal(multiply_add<float>(all(0.3f), z, all(1.0f))), c) * e;
   density = e * 0.3989422804f;
   return x > 0 ? 1.0f - tail : tail;
 }

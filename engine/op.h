@@ -38,6 +38,9 @@ struct Op {
   virtual void forward(const Call&) const = 0;
   virtual void backward(const Call&) const = 0;
   virtual unsigned keep() const { return kInputs | kOutput; }
+  /// The input whose memory the output may take where nothing else reads that input later, -1 if there is none: each number of the output
+  /// is written after the input's own has been read.
+  virtual int overwrites(const Call&) const { return -1; }
   /// True for an op that reads inputs with Tensor::packed.
   virtual bool reads_packed() const { return false; }
   /// In an inference program on a GPU with Products::bf16 (Tape::narrow): whether the op can read input i in bf16; and whether it can write

@@ -124,9 +124,16 @@ size_t Tape::plan(bool training, bool keep_all) {
     int until = dies[size_t(i)];
     if (back && (node.op->keep() & kOutput)) until = std::max(until, later);
     if (node.first_reader < 0 || keep_all) until = end;
-    live(kValue, node.value.bytes(), i, std::max(until, i));
-    if (back) live(kGrad, node.value.bytes(), 2 * n - 1 - (node.first_reader < 0 ? i : node.first_reader), later);
     const Call c = call(node, false);
+    node.over = keep_all ? -1 : overwritten(c, node, i);
+    if (node.over >= 0) {
+      node.life = nodes_[size_t(node.over)].life;
+      lives_[node.life].dies = std::max(until, i);
+    } else {
+      node.life = lives_.size();
+      live(kValue, node.value.bytes(), i, std::max(until, i));
+    }
+    if (back) live(kGrad, node.value.bytes(), 2 * n - 1 - (node.first_reader < 0 ? i : node.first_reader), later);
     node.saved = back ? node.op->saved_bytes(c) : 0;
     node.scratch = node.op->scratch_bytes(c, false);
     node.back_scratch = back ? node.op->scratch_bytes(c, true) : 0;
@@ -142,7 +149,19 @@ size_t Tape::plan(bool training, bool keep_all) {
     size_t* at[] = {&node.value_at, &node.grad_at, &node.saved_at, &node.scratch_at, &node.back_scratch_at, &node.prepared_at};
     *at[l.kind] = l.at;
   }
+  for (auto& node : nodes_)
+    if (node.op && node.over >= 0) node.value_at = nodes_[size_t(node.over)].value_at;
   return arena_bytes_;
+}
+
+// The node whose place node i's value takes, for it dies there; -1 if it needs one of its own.
+int Tape::overwritten(const Call& c, const Node& node, int i) const {
+  const int k = node.op->overwrites(c), s = k < 0 ? -1 : node.in[k];
+  if (s < 0 || node.value.bytes() == 0) return -1;
+  const Node& source = nodes_[size_t(s)];
+  return source.op && lives_[source.life].dies == i && source.value.type == node.value.type && source.value.size() == node.value.size()
+             ? s
+             : -1;
 }
 
 void Tape::bind(Storage& arena, const ParameterSet& params, Tensor grads) {

@@ -120,6 +120,8 @@ class Tape {
     size_t value_at = 0, grad_at = 0, saved_at = 0, scratch_at = 0, back_scratch_at = 0, prepared_at = 0;
     size_t saved = 0, scratch = 0, back_scratch = 0, prepared = 0;
     int first_reader = -1;
+    int over = -1;    // the node whose place the value takes
+    size_t life = 0;  // of the value, before place() sorts them
   };
   struct Life {
     int node;
@@ -132,6 +134,7 @@ class Tape {
   Var add(const Op* op, const Var* in, int n);
   void* op_memory(size_t bytes, size_t align);
   Call call(const Node& n, bool backward) const;
+  int overwritten(const Call& c, const Node& node, int i) const;
   void narrow();
   void place();
   void settle(int time);

@@ -18,6 +18,7 @@ struct Add final : Op {
     for (int i = 0; i < 2; i++)
       if (c.din[i].data) on(c.context, [&](auto b) { accumulate(b, c.dout, c.din[i]); });
   }
+  int overwrites(const Call& c) const override { return c.context.device == Device::cpu ? 0 : -1; }
   unsigned keep() const override { return kNothing; }
   bool reads_half(const Call&, int i) const override { return i == 1; }
 };

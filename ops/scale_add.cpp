@@ -18,6 +18,7 @@ struct ScaleAdd final : Op {
   void backward(const Call& c) const override {
     on(c.context, [&](auto b) { scale_add_backward(b, c.in[1], c.in[2], c.dout, c.din[0], c.din[1], c.din[2]); });
   }
+  int overwrites(const Call& c) const override { return c.context.device == Device::cpu ? 0 : -1; }
   unsigned keep() const override { return kInputs; }
   bool reads_half(const Call&, int i) const override { return i == 1; }
 };

@@ -122,6 +122,7 @@ int available_cores() {
 }
 
 int thread_count() {
+  if (Pool::inside) return 1;
   std::lock_guard lock(pool_mutex);
   return the_pool().size();
 }

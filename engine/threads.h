@@ -5,7 +5,8 @@
 
 namespace stflow {
 
-/// Threads in use, the caller included. Set once, before the first parallel_for (default: the cores this process may use).
+/// Threads in use, the caller included; 1 within a piece of a parallel_for. Set once, before the first parallel_for (default: the cores
+/// this process may use).
 int thread_count();
 void set_thread_count(int n);
 

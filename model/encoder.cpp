@@ -1,6 +1,7 @@
 #include "model/encoder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <charconv>
 
@@ -13,10 +14,13 @@
 namespace stflow {
 namespace {
 
-/// As many images as keep the widest activation within about 4 MB of cache for each thread; on a GPU, as fill its units.
+/// Images that a thread of the CPU computes together: more than one only where they fill no nearby cache.
+int64_t group_of(const Network& net) { return std::clamp<int64_t>((int64_t(1) << 20) / (net.widest() * 4), 1, 16); }
+/// Images of a batch: as many as fill a GPU's units, or as make all threads of the CPU finish at about the same time.
 int64_t batch_of(const Network& net, const Context& context) {
   if (context.device == Device::cuda) return 32;
-  return std::clamp<int64_t>(thread_count() * (int64_t(4) << 20) / (net.widest() * 4), 1, 32);
+  const int64_t once = group_of(net) * thread_count();
+  return once * std::clamp<int64_t>(32 / once, 1, 4);
 }
 
 double microns_of(const Weights& file) {
@@ -57,26 +61,28 @@ Context context_of(Precision precision, Context context) {
   return context;
 }
 
-/// The network's parameters, and an inference tape for each number of images that run together.
+/// The network's parameters, and inference tapes for them.
 struct Encoder::Program {
+  /// A tape for so many images.
   struct Run {
+    Array images;  // normalised
     Tape tape;
     Storage arena;
     Var features;
-    Run(const Network& net, const ParameterSet& set, Tensor images, int64_t many, const Context& context)
-        : tape(context), arena(0, context.device) {
-      images.shape.n[0] = many;
+    Run(const Network& net, const ParameterSet& set, int64_t many, const Context& context)
+        : images({many, net.input().image, net.input().image, 3}, DType::f32, context.device), tape(context), arena(0, context.device) {
       features = net(tape.input(images));
       tape.plan(false);
       tape.bind(arena, set);
     }
   };
+  using Runs = std::map<int64_t, std::unique_ptr<Run>>;  // by the number of images
   Context context;
   ParameterSet set;
   Network net;
   double microns;
   int64_t batch;
-  Array images, table;  // (batch, size, size, 3), normalised; what each byte of a channel becomes
+  Array table;  // what each byte of a channel becomes
   /// The patches and features of a batch that is under way.
   struct Batch {
     Storage room, there;  // the patches in the host's memory, and in that of a device
@@ -87,7 +93,8 @@ struct Encoder::Program {
   int64_t begun = 0, finished = 0;
   std::unique_ptr<CudaStream> side;  // of a device: copies patches beside the computation
   Replays replays;
-  std::map<int64_t, std::unique_ptr<Run>> runs;
+  Runs together;            // of images that all threads, or a GPU, compute together
+  std::vector<Runs> alone;  // of images that a thread computes alone
   std::map<std::string, std::string> identity;
 
   Program(const NetworkConfig& c, double microns_, const Context& context_, Precision precision, int64_t batch_)
@@ -97,7 +104,6 @@ struct Encoder::Program {
         net(set, c),
         microns(microns_),
         batch(batch_ > 0 ? batch_ : batch_of(net, context)),
-        images({batch, net.input().image, net.input().image, 3}, DType::f32, context.device),
         replays(context) {
     const Array bytes({3, 256}, DType::f32);
     for (size_t k = 0; k < 3; k++)
@@ -130,28 +136,42 @@ struct Encoder::Program {
     identity.merge(network_metadata(net.config()));
     identity["weights"] = std::move(weights);
     identity["microns"] = fmt::format("{}", microns);
-    run_of(batch);
+    if (context.device == Device::cuda) run_of(together, batch);
   }
 
   [[nodiscard]] int64_t size() const { return net.input().image; }
   [[nodiscard]] int64_t ahead() const { return context.device == Device::cpu ? 1 : 2; }
 
-  Run& run_of(int64_t many) {
+  Run& run_of(Runs& runs, int64_t many) {
     std::unique_ptr<Run>& r = runs[many];
-    if (!r) r = std::make_unique<Run>(net, set, images, many, context);
+    if (!r) r = std::make_unique<Run>(net, set, many, context);
     return *r;
   }
 
   /// Features of as many patches, which are where the context's device reads them, into `out` there.
-  void run(const uint8_t* rgb, int64_t many, float* out) {
-    Tensor some = images;
-    some.shape.n[0] = many;
-    on(context, [&](auto b) { look_up_pixels(b, rgb, table, some); });
-    Run& r = run_of(many);
+  void run(Runs& runs, const uint8_t* rgb, int64_t many, float* out) {
+    Run& r = run_of(runs, many);
+    on(context, [&](auto b) { look_up_pixels(b, rgb, table, r.images); });
     replays.run(
         "encoder", {uint64_t(many)}, [] {}, [&] { r.tape.forward(); });
     const Tensor all = r.tape.value(r.features);
     copy(context.device, out, context.device, all.data, size_t(many * all.cols()) * sizeof(float), context.stream);
+  }
+
+  /// The first patches of n, each thread by itself, which is what costs least: threads wait for each other once, and what one of them wrote
+  /// is read by no other. Returns how many; those left are too few to give each thread as many.
+  int64_t run_alone(const uint8_t* rgb, int64_t n, float* out) {
+    const int64_t threads = thread_count(), share = n / threads;
+    if (context.device != Device::cpu || share == 0) return 0;
+    const int64_t many = int64_t(std::bit_floor(uint64_t(std::min(group_of(net), share)))), pieces = n / (many * threads) * threads;
+    alone.resize(std::max(alone.size(), size_t(threads)));
+    for (int64_t i = 0; i < threads; i++) run_of(alone[size_t(i)], many);
+    std::atomic<int64_t> drawn = 0;
+    parallel_for(threads, 1, [&](int64_t thread, int64_t) {
+      for (int64_t i = 0; (i = many * drawn.fetch_add(1, std::memory_order_relaxed)) < many * pieces;)
+        run(alone[size_t(thread)], rgb + i * size() * size() * 3, many, out + i * net.features());
+    });
+    return many * pieces;
   }
 
   void begin(int64_t n) {
@@ -165,9 +185,9 @@ struct Encoder::Program {
       cuda_follow(context.stream, side->get());
       rgb = static_cast<const uint8_t*>(b.there.data());
     }
-    for (int64_t i = 0, many = batch; i < n; i += many) {
+    for (int64_t i = run_alone(rgb, n, b.features.as<float>()), many = batch; i < n; i += many) {
       if (n - i < batch) many = int64_t(std::bit_floor(uint64_t(n - i)));  // few programs serve any number
-      run(rgb + i * pixels, many, b.features.as<float>() + i * dim);
+      run(together, rgb + i * pixels, many, b.features.as<float>() + i * dim);
     }
     b.back->fetch(view(b.features.as<float>(), {n, dim}));
   }

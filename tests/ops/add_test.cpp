@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "ops/activation.h"
 #include "tests/check.h"
 
 using namespace stflow;
@@ -11,6 +12,30 @@ TEST_CASE("add, add_row: gradients, lifetimes, instruction sets") {
     test::op("add", [](Tape&, const std::vector<Var>& in) { return add(in[0], in[1]); }, {x, x});
     test::op("add to itself", [](Tape&, const std::vector<Var>& in) { return add(in[0], in[0]); }, {x});
     test::op("add_row", [](Tape&, const std::vector<Var>& in) { return add_row(in[0], in[1]); }, {x, {1, x[-1]}});
+  }
+}
+
+TEST_CASE("add: takes the place of an input that dies there, of no other") {
+  const auto residual = [](Tape&, const std::vector<Var>& in) {
+    const Var a = add(in[0], in[1]), kept = activation(a, Activation::gelu);  // whose backward reads a
+    return add(add(add(a, kept), in[1]), kept);
+  };
+  test::op("residual", residual, {{7, 33}, {7, 33}});
+
+  const Array x({40}, DType::f32);
+  for (int i = 0; i < 40; i++) x.as<float>()[i] = float(i);
+  for (const bool keep_all : {false, true}) {
+    Tape tape;
+    const Var in = tape.input(x), a = add(in, in), b = add(a, in), c = add(b, in), d = add(b, c);
+    Storage arena;
+    tape.plan(false, keep_all), tape.bind(arena, ParameterSet()), tape.forward();
+    const auto same_place = [&](Var u, Var v) { return tape.value(u).data == tape.value(v).data; };
+    CHECK(!same_place(a, in));  // the caller's
+    CHECK(same_place(b, a) == !keep_all);
+    CHECK(!same_place(c, b));  // d reads b too
+    CHECK(same_place(d, b) == !keep_all);
+    for (int i = 0; i < 40; i++) CHECK(tape.value(d).as<float>()[i] == float(7 * i));
+    for (int i = 0; i < 40; i++) CHECK(x.as<float>()[i] == float(i));
   }
 }
 

@@ -19,8 +19,8 @@ Context context_of(Precision precision, Context context);
 class Encoder {
  public:
   /// Loads a canonical file (model/key_maps.h; `microns` in its metadata is the side of a patch in tissue). On the CPU the packed matrices
-  /// are the only copy. `threads` do not matter: set_thread_count(); nor does `batch`, how many images are computed together (0: as many as
-  /// fit a cache, 32 on a GPU). Throws Exit::data, or Exit::usage for a precision that the device has not.
+  /// are the only copy. `threads` do not matter: set_thread_count(); nor does `batch`, how many images are taken at a time (0: some for each
+  /// thread, which computes them alone, 32 on a GPU). Throws Exit::data, or Exit::usage for a precision that the device has not.
   explicit Encoder(const Weights& file, Context context = {}, Precision precision = Precision::stored, int64_t batch = 0);
   /// Likewise a safetensors file with names that key_style() knows. Throws Exit::missing or Exit::data.
   explicit Encoder(const std::string& path, Context context = {}, Precision precision = Precision::stored);
@@ -33,7 +33,7 @@ class Encoder {
   [[nodiscard]] int64_t dim() const;     // features per patch
   [[nodiscard]] int size() const;        // pixels of a patch
   [[nodiscard]] double microns() const;  // its side in tissue; 0 if the file does not say
-  [[nodiscard]] int64_t batch() const;   // images that are computed together
+  [[nodiscard]] int64_t batch() const;   // images that are taken at a time
   /// What two encoders must share for their features to be the same: for cache keys and model files. "weights" is the SHA-256
   /// of the checkpoint's bytes or "random:<seed>"; sizes, pooling and pixel scale beside it, and "precision" where it rounds
   /// (f16 weights held as f32 are the same numbers).

@@ -19,8 +19,8 @@ Context context_of(Precision precision, Context context);
 class Encoder {
  public:
   /// Loads a canonical file (model/key_maps.h; `microns` in its metadata is the side of a patch in tissue). On the CPU the packed matrices
-  /// are the only copy. `threads` do not matter: set_thread_count(); nor does `batch`, how many images are taken at a time (0: some for each
-  /// thread, which computes them alone, 32 on a GPU). Throws Exit::data, or Exit::usage for a precision that the device has not.
+  /// are the only copy. `threads` do not matter: set_thread_count(); nor does `batch`, how many images are taken at a time (0: some for
+  /// each thread, which computes them alone, 32 on a GPU). Throws Exit::data, or Exit::usage for a precision that the device has not.
   explicit Encoder(const Weights& file, Context context = {}, Precision precision = Precision::stored, int64_t batch = 0);
   /// Likewise a safetensors file with names that key_style() knows. Throws Exit::missing or Exit::data.
   explicit Encoder(const std::string& path, Context context = {}, Precision precision = Precision::stored);

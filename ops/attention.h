@@ -10,9 +10,9 @@ namespace stflow {
 Var attention(Var qkv, int heads);
 
 constexpr int64_t kQueryTile = 64, kKeyTile = 128;
-constexpr int64_t kAttentionDepth = 512,
-                  kAttentionBlock = 14 * (512 + 16);  // rows lie in blocks of so many columns, each in so many numbers
-constexpr int64_t kCudaHeadDim = 128;                 // the widest head of the CUDA kernels, which keep a tile of heads in shared memory
+/// Of rows that meet all keys at once on the CPU: they lie in blocks of so many columns, each within so many numbers.
+constexpr int64_t kAttentionDepth = 512, kAttentionBlock = 14 * (kAttentionDepth + 16);
+constexpr int64_t kCudaHeadDim = 128;  // the widest head of the CUDA kernels, which keep a tile of heads in shared memory
 
 /// `sums` (images, heads, tokens) receives the logarithm of each row's sum of exponentials, null when nobody needs it.
 /// `scratch`: attention_pieces() times attention_scratch() numbers; on CUDA none.

@@ -27,15 +27,15 @@ Parameter ParameterSet::matrix(const std::string& name, Shape shape, Init init, 
   return p;
 }
 
-void ParameterSet::hold(const Parameter& p, Array panels) {
+void ParameterSet::hold(const Parameter& p, const Tensor& panels) {
   check(p.packed, "parameter {} lies in the flat array", p.name);
   held_.resize(list_.size());
-  held_[p.number] = std::move(panels);
+  held_[p.number] = panels;
 }
 
 Tensor ParameterSet::held(const Parameter& p) const {
-  check(p.number < held_.size() && held_[p.number].tensor().data, "parameter {} is held nowhere", p.name);
-  return {held_[p.number].tensor().data, p.shape, held_[p.number].tensor().type, true};
+  check(p.number < held_.size() && held_[p.number].data, "parameter {} is held nowhere", p.name);
+  return {held_[p.number].data, p.shape, held_[p.number].type, true};
 }
 
 const Parameter* ParameterSet::find(const std::string& name) const {

@@ -41,7 +41,7 @@ class ParameterSet {
   /// `packs`, for inference: each matrix() has no place in the flat arrays, hold() gives it its only copy; there are no gradients.
   /// `held`: the type in which those of two dimensions will be held, where programs are to know it before bind().
   explicit ParameterSet(DType type = DType::f32, Device device = Device::cpu, bool packs = false, DType held = DType::f32)
-      : type_(type), device_(device), packs_(packs), held_type_(held) {}
+      : type_(type), device_(device), packs_(packs), held_type_(held), pool_(device) {}
   /// Declares a parameter; the returned copy is the layer's handle. Names are unique.
   Parameter add(const std::string& name, Shape shape, Init init, int64_t fan_in = 1);
   /// Likewise a matrix (rows, ...) that linear() alone reads.
@@ -50,8 +50,9 @@ class ParameterSet {
   void allocate(uint64_t seed);
   /// The values that allocate(seed) gives p, into `out` (p.shape, f32 or f64).
   void initialise(const Parameter& p, uint64_t seed, const Tensor& out) const;
-  /// Gives a packed parameter its numbers: `panels` in the layout of the operator that reads them, in the type they are held in.
-  void hold(const Parameter& p, Array panels);
+  /// Gives a packed parameter its numbers: `panels` of pool(), in the layout of the operator that reads them and the type they are held in.
+  void hold(const Parameter& p, const Tensor& panels);
+  [[nodiscard]] TensorPool& pool() { return pool_; }
 
   [[nodiscard]] const std::vector<Parameter>& all() const { return list_; }
   [[nodiscard]] const Parameter* find(const std::string& name) const;
@@ -77,7 +78,8 @@ class ParameterSet {
   bool packs_;
   DType held_type_;
   Array values_, grads_;
-  std::vector<Array> held_;  // by number
+  TensorPool pool_;
+  std::vector<Tensor> held_;  // by number
 };
 
 }  // namespace stflow

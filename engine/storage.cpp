@@ -30,6 +30,15 @@ Storage Storage::beside(Device device, size_t bytes) {
   return s;
 }
 
+Tensor TensorPool::take(Shape shape, DType type) {
+  constexpr size_t kPiece = 8 * kHugePage, kApart = 256;  // the alignment of a GPU's memory
+  const size_t bytes = (size_t(shape.size()) * bytes_of(type) / kApart + 1) * kApart;
+  if (bytes > left_ && bytes > kPiece / 2) return {pieces_.emplace_back(bytes, device_).data(), shape, type};
+  if (bytes > left_) next_ = static_cast<char*>(pieces_.emplace_back(kPiece, device_).data()), left_ = kPiece;
+  left_ -= bytes;
+  return {std::exchange(next_, next_ + bytes), shape, type};
+}
+
 Array Array::beside(Device device, Shape shape, DType type) {
   Array a;
   a.storage_ = Storage::beside(device, size_t(shape.size()) * bytes_of(type) + 1);
@@ -96,10 +105,10 @@ void Storage::reserve(size_t bytes) {
     std::memset(data_, 0, bytes);
     return;
   }
-  const bool huge = bytes >= 4 * kHugePage;
+  const bool huge = bytes >= kHugePage, large = bytes >= 4 * kHugePage;
   // Large memory is the system's again once it is freed. By itself glibc would begin to keep it after the first time, and an encoder that
   // packs one matrix after another would leave holes of their size.
-  if (huge) {
+  if (large) {
     static const int fixed = ::mallopt(M_MMAP_THRESHOLD, int(4 * kHugePage));
     static_cast<void>(fixed);
   }

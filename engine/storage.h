@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "engine/cuda/devices.h"
 #include "engine/device.h"
@@ -45,6 +46,20 @@ class Storage {
   size_t bytes_ = 0;
   Device device_ = Device::cpu;
   bool pinned_ = false;
+};
+
+/// Memory of tensors that live as long as it does, side by side in few pieces: large pages serve those too small for one.
+class TensorPool {
+ public:
+  explicit TensorPool(Device device = Device::cpu) : device_(device) {}
+  /// Zero-filled, and stays where it is.
+  Tensor take(Shape shape, DType type);
+
+ private:
+  Device device_;
+  std::vector<Storage> pieces_;
+  char* next_ = nullptr;
+  size_t left_ = 0;
 };
 
 /// A tensor together with its memory.

@@ -127,7 +127,7 @@ struct Encoder::Program {
       const DType has = stored(p), held = held_as(precision, p, has, context.device);
       const Array matrix(p.shape, has == held ? held : DType::f32);
       fill(p, matrix);
-      set.hold(p, linear_hold(context, matrix, held));
+      set.hold(p, linear_hold(context, matrix, held, set.pool()));
       if (held != has && held != DType::f32) identity["precision"] = held == DType::i32 ? "int8" : name_of(held);
     }
   }

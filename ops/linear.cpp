@@ -113,14 +113,14 @@ size_t linear_scratch_bytes(Device device, const Tensor& x, const Tensor& w) {
          size_t(gemm_transposed_scratch(x.rows(), out, in)) * bytes_of(w.type);
 }
 
-Array linear_hold(const Context& context, const Tensor& weight, DType held) {
+Tensor linear_hold(const Context& context, const Tensor& weight, DType held, TensorPool& pool) {
   const Isa isa = context.isa;
   const Tensor flat{weight.data, {weight.shape[0], weight.size() / weight.shape[0]}, weight.type};
   if (held == DType::i32) {
     check(context.device == Device::cpu, "linear: a GPU computes in no integers");
     check(weight.type == DType::f32, "linear: {} cannot be held in 8 bits", name_of(weight.type));
-    Array panels({int64_t(int8_packed_bytes(flat.shape[0], flat.shape[1]) / 4)}, held);
-    on_cpu(isa, [&](auto b) { pack_int8(b, flat.as<const float>(), flat.shape[0], flat.shape[1], panels.tensor().data); });
+    const Tensor panels = pool.take({int64_t(int8_packed_bytes(flat.shape[0], flat.shape[1]) / 4)}, held);
+    on_cpu(isa, [&](auto b) { pack_int8(b, flat.as<const float>(), flat.shape[0], flat.shape[1], panels.data); });
     return panels;
   }
   Array rounded;
@@ -130,9 +130,10 @@ Array linear_hold(const Context& context, const Tensor& weight, DType held) {
     on_cpu(isa, [&](auto b) { linear_round(b, flat, rounded); });
   }
   const Tensor rows = held == weight.type ? flat : rounded.tensor();
-  if (context.device == Device::cuda) return copy_of(rows, Device::cpu, context.device, context.stream);
-  Array panels({packed_elements(flat.shape[0], flat.shape[1])}, held);
-  on_cpu(isa, [&](auto b) { linear_pack(b, rows, panels.tensor().data); });
+  const bool on_gpu = context.device == Device::cuda;
+  const Tensor panels = pool.take(on_gpu ? rows.shape : Shape{packed_elements(flat.shape[0], flat.shape[1])}, held);
+  if (on_gpu) copy(context.device, panels.data, Device::cpu, rows.data, rows.bytes(), context.stream);
+  else on_cpu(isa, [&](auto b) { linear_pack(b, rows, panels.data); });
   return panels;
 }
 

@@ -14,8 +14,8 @@ template <class B> void linear_pack(B, Tensor weight, void* packed);
 template <class B> void linear_round(B, Tensor from, Tensor to);
 /// Packs `weight` (out, in; f32, or f16 or bf16 already; in the host's memory) as it is held for inference: what ParameterSet::hold()
 /// wants. On the CPU in f32, f16, bf16 or, as words of four 8-bit integers (ops/gemm_int8.h), in i32; for a GPU, in its memory, rows in f32
-/// or bf16. Rounded to nearest even.
-Array linear_hold(const Context& context, const Tensor& weight, DType held);
+/// or bf16. Rounded to nearest even. `pool` is of the context's device.
+Tensor linear_hold(const Context& context, const Tensor& weight, DType held, TensorPool& pool);
 /// `pre` receives what the activation is applied to, unless null.
 /// A packed `weight` (Tensor::packed) may be f16 or bf16. On a GPU x has weight's type; y, and a bias that no activation follows, are f32,
 /// or bf16 with a weight in bf16.

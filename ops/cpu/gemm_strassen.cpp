@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kStrips = 8;         // strips of A that meet the panels at hand: an image of ViT has as many with 512-bit registers
 constexpr int64_t kGroup = 12;         // panels at hand, at most,
-constexpr int64_t kGroupDepth = 4096;  // and their rows: they stay in the second cache
+constexpr int64_t kGroupDepth = 2304;  // and their rows: a block of them takes a third of a second cache of 1 MB
 
 /// C, and what is done to its numbers at the end.
 struct Result {
@@ -172,8 +172,8 @@ template <class W> void compute(const Operands<W>& o, Piece piece, Work& work) {
     const bool more = r + 1 < cut.ranges;
     const int64_t next_j = more ? j0 : piece.next_panel, next_p = more ? cut.range(r + 1).begin : 0;
     const int64_t apart = (o.right.k - range.depth) * kColumns;  // from the end of a panel's rows to the next panel's
-    Coming<W> coming{{o.right.at(k12, j0, range.begin), o.right.at(k21, j0, range.begin), o.right.at(k11, next_j, next_p),
-                      o.right.at(k22, next_j, next_p)},
+    Coming<W> coming{{o.right.at(k22, j0, range.begin), o.right.at(k12, j0, range.begin), o.right.at(k21, j0, range.begin),
+                      o.right.at(k11, next_j, next_p)},
                      o.right.k * kColumns,
                      panels,
                      range.depth};

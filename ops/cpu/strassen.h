@@ -18,11 +18,13 @@ struct Product {
   Block a[2], b[2], c[2];
   bool first[2], last[2];  // the block of C has received nothing before, will receive nothing more
 };
+/// In an order, and with signs, in which the first two read one block of B each: where a product begins, B's numbers come from far, and a
+/// tile that waits for two blocks takes twice as long. Those two are also the first for all blocks of C.
 constexpr Product kProducts[7] = {
-    {{k11, k22}, {k11, k22}, {k11, k22}, {true, true}, {}},     {{k21, k22}, {k11, kNone}, {k21, -k22}, {true, false}, {}},
-    {{k11, kNone}, {k12, -k22}, {k12, k22}, {true, false}, {}}, {{k22, kNone}, {k21, -k11}, {k11, k21}, {}, {false, true}},
-    {{k11, k12}, {k22, kNone}, {-k11, k12}, {}, {false, true}}, {{k21, -k11}, {k11, k12}, {k22, kNone}, {}, {true, false}},
-    {{k12, -k22}, {k21, k22}, {k11, kNone}, {}, {true, false}},
+    {{k21, k22}, {k11, kNone}, {k21, k22}, {true, true}, {}},     {{k11, k12}, {k22, kNone}, {k11, k12}, {true, true}, {}},
+    {{k11, k22}, {k11, -k22}, {k11, -k22}, {}, {}},               {{k11, kNone}, {k12, -k22}, {k12, k22}, {}, {true, false}},
+    {{k21, -k11}, {k11, -k12}, {-k22, kNone}, {}, {true, false}}, {{k22, kNone}, {k21, -k11}, {k11, k21}, {}, {false, true}},
+    {{k12, -k22}, {k21, -k22}, {k11, kNone}, {}, {true, false}},
 };
 
 /// How the operands are cut: A's rows into strips of at most kRows of a group's upper half, the half of k into ranges of at most kDepth.

@@ -67,7 +67,7 @@ TEST_CASE("linear: a held weight gives the bytes of its values in float32, and o
       set.allocate(1);
       Array values(w.shape, DType::f32), x({33, 70}, DType::f32);
       set.initialise(w, 1, values);
-      set.hold(w, linear_hold(context, values, held));
+      set.hold(w, linear_hold(context, values, held, set.pool()));
       round_to(held, values);
       const auto numbers = test::normal(33 * 70, 5);
       for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);
@@ -92,7 +92,7 @@ TEST_CASE("linear: inference takes large products by Strassen's algorithm, each 
     set.allocate(1);
     Array values(w.shape, DType::f32), x({3, 40, 398}, DType::f32);
     set.initialise(w, 1, values);
-    set.hold(w, linear_hold({}, values, held));
+    set.hold(w, linear_hold({}, values, held, set.pool()));
     round_to(held, values);
     const auto numbers = test::normal(size_t(x.tensor().size()), 5);
     for (size_t i = 0; i < numbers.size(); i++) x.as<float>()[i] = float(numbers[i]);

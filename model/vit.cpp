@@ -24,10 +24,17 @@ VitBlock::VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int6
   ls2 = set.add(name + ".ls2.gamma", {dim}, Init::one);
 }
 
-Var VitBlock::operator()(Var x) const {
+Var VitBlock::operator()(Var x) const { return after_attention(x, attention(qkv(norm1(x)), heads)); }
+
+Var VitBlock::class_token(Var x) const {
+  const auto first = [](Var tokens) { return pool_tokens(tokens, 1, Pooling::cls); };
+  return after_attention(first(x), first(attention(qkv(norm1(x)), heads, 1)));
+}
+
+Var VitBlock::after_attention(Var x, Var attended) const {
   Tape& tape = *x.tape;
   auto scale = [&](const Parameter& p) { return layer_scale ? tape.param(p) : Var{}; };
-  x = scale_add(x, proj(attention(qkv(norm1(x)), heads)), scale(ls1));
+  x = scale_add(x, proj(attended), scale(ls1));
   Var h = norm2(x);
   h = swiglu ? stflow::swiglu(fc1(h)) : fc1(h, Activation::gelu);
   return scale_add(x, fc2(h), scale(ls2));
@@ -48,7 +55,7 @@ Vit::Vit(ParameterSet& set, const VitConfig& c)
   if (c.pool_dim) attention_pool = AttentionPool(set, "attn_pool", c.pool_dim, c.dim, c.pool_heads, c.pool_bias);
 }
 
-Var Vit::tokens(Var patches, Var cells) const {
+Var Vit::before(size_t block, Var patches, Var cells) const {
   Tape& tape = *patches.tape;
   Parameter flat = proj_weight;  // the same bytes as a matrix
   flat.shape = {config.dim, 3 * config.patch * config.patch};
@@ -56,18 +63,32 @@ Var Vit::tokens(Var patches, Var cells) const {
   Var x = linear(patches, tape.param(flat), tape.param(proj_bias));
   x = assemble_tokens(x, tape.param(cls_token), config.registers ? tape.param(reg_token) : Var{}, tape.param(pos_embed), cells,
                       config.grid());
-  for (size_t i = 0; i < blocks.size(); i++) {
+  for (size_t i = 0; i < block; i++) {
     tape.layer(layer_names[i].c_str());
     x = blocks[i](x);
   }
-  tape.layer("norm");
+  return x;
+}
+
+Var Vit::tokens(Var patches, Var cells) const {
+  const Var x = before(blocks.size(), patches, cells);
+  x.tape->layer("norm");
   return norm(x);
 }
 
 Var Vit::operator()(Var image) const {
-  const Var all = tokens(patchify(image, int(config.patch)));
+  const Var patches = patchify(image, int(config.patch));
+  Tape& tape = *image.tape;
+  if (config.class_token_alone()) {
+    const Var x = before(blocks.size() - 1, patches, {});
+    tape.layer(layer_names.back().c_str());
+    const Var token = blocks.back().class_token(x);
+    tape.layer("norm");
+    return norm(token);
+  }
+  const Var all = tokens(patches);
   if (!config.pool_dim) return pool_tokens(all, config.prefix(), config.pooling);
-  image.tape->layer("attn_pool");
+  tape.layer("attn_pool");
   return pool_tokens(attention_pool(all), 1, Pooling::cls);
 }
 

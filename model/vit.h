@@ -29,6 +29,8 @@ struct VitConfig : ImageInput {
   [[nodiscard]] int64_t side() const { return image / patch; }
   [[nodiscard]] int64_t grid() const { return side() * side(); }
   [[nodiscard]] int64_t prefix() const { return 1 + registers; }
+  /// Whether the last block's class token is all that the features are made of.
+  [[nodiscard]] bool class_token_alone() const { return !pool_dim && pooling == Pooling::cls && depth > 0; }
   [[nodiscard]] int64_t features() const { return pool_dim ? pool_dim : pooled_size(pooling, dim); }
 };
 
@@ -50,7 +52,13 @@ struct VitBlock {
 
   VitBlock(ParameterSet& set, const std::string& name, int64_t dim, int64_t heads, int64_t hidden, bool swiglu, bool layer_scale,
            float eps);
-  Var operator()(Var x) const;
+  /// Tokens (images, tokens, dim) -> as many.
+  [[nodiscard]] Var operator()(Var x) const;
+  /// Likewise -> the class token alone (images, dim), the first of them: the others give keys and values and are not computed.
+  [[nodiscard]] Var class_token(Var x) const;
+
+ private:
+  [[nodiscard]] Var after_attention(Var x, Var attended) const;
 };
 
 struct Vit {
@@ -69,6 +77,10 @@ struct Vit {
   [[nodiscard]] Var tokens(Var patches, Var cells = {}) const;
   /// Normalised pixels (images, image, image, 3) -> features (images, config.features()).
   [[nodiscard]] Var operator()(Var image) const;
+
+ private:
+  /// The tokens that a block reads, or the last one has written.
+  [[nodiscard]] Var before(size_t block, Var patches, Var cells) const;
 };
 
 /// Fills a Vit's parameters but for packed ones (allocated, of the configuration read_vit_config() gives but for the image size) from a

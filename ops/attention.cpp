@@ -7,14 +7,16 @@ namespace {
 
 struct Attention final : Op {
   int heads;
-  explicit Attention(int h) : heads(h) {}
+  int64_t queries;
+  Attention(int h, int64_t q) : heads(h), queries(q) {}
 
   const char* name() const override { return "attention"; }
   Tensor infer(std::span<const Tensor> in) const override {
     const Shape& s = in[0].shape;
     check(s.rank == 3 && heads > 0 && s[2] % (3 * heads) == 0, "attention: qkv {} and {} heads, expected (images, tokens, 3 x heads x n)",
           s.text(), heads);
-    return {nullptr, {s[0], s[1], s[2] / 3}, in[0].type};
+    check(queries <= s[1], "attention: {} queries, expected at most the {} tokens", queries, s[1]);
+    return {nullptr, {s[0], queries == kAllTokens ? s[1] : queries, s[2] / 3}, in[0].type};
   }
   void forward(const Call& c) const override {
     on(c.context, [&](auto b) { attention_forward(b, c.in[0], heads, c.out, sums(c), c.scratch); });
@@ -29,14 +31,15 @@ struct Attention final : Op {
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const Shape& s = c.out.shape;
     if (c.context.device == Device::cuda) return backward ? saved_bytes(c) : 0;
-    return size_t(attention_pieces(s[0] * heads) * attention_scratch(s[1], s[2] / heads, backward)) * bytes_of(c.out.type);
+    return size_t(attention_pieces(s[0] * heads) * attention_scratch(c.in[0].shape[1], s[2] / heads, backward)) *
+           bytes_of(c.out.type);
   }
   Tensor sums(const Call& c) const { return {c.saved, {c.out.shape[0], heads, c.out.shape[1]}, c.out.type}; }
 };
 
 }  // namespace
 
-Var attention(Var qkv, int heads) { return qkv.tape->record(Attention(heads), {qkv}); }
+Var attention(Var qkv, int heads, int64_t queries) { return qkv.tape->record(Attention(heads, queries), {qkv}); }
 
 int64_t attention_scratch(int64_t tokens, int64_t head_dim, bool backward) {
   if (!backward) {

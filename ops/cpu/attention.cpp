@@ -117,13 +117,14 @@ void forward_strip(const Head<T>& h, const Head<T>& next, int64_t q, int rows, T
   }
 }
 
-template <class T> void forward_head(const Head<T>& h, const Head<T>& next, T* out, int64_t out_stride, T* sums, T* scratch) {
+template <class T>
+void forward_head(const Head<T>& h, const Head<T>& next, int64_t queries, T* out, int64_t out_stride, T* sums, T* scratch) {
   const Room<T> room(scratch, h);
   pack_weights(kIsa, h.k, h.stride, false, h.tokens, h.n, room.keys);
   pack_weights(kIsa, h.v, h.stride, true, h.n, h.tokens, room.values);
-  const int64_t strips = (h.tokens + kRows - 1) / kRows;
+  const int64_t strips = (queries + kRows - 1) / kRows;
   for (int64_t s = 0; s < strips; s++) {
-    const int64_t q = s * h.tokens / strips, end = (s + 1) * h.tokens / strips;
+    const int64_t q = s * queries / strips, end = (s + 1) * queries / strips;
     forward_strip<T>(h, next, q, int(end - q), out, out_stride, sums, room);
   }
 }
@@ -137,15 +138,16 @@ template <class T> STFLOW_INLINE void transpose(const T* a, int64_t keys, int64_
 // Score tiles are made transposed (keys x queries), so that log-sums and row sums lie along the lanes. With
 // p = exp(scale s - sum) and g = v dout^T:  ds = p (g - D) scale,  dv += p dout,  dk += ds q,  dq += ds^T k,
 // where D = sum(dout * out) per query.
-template <class T> void backward_head(const Head<T>& h, const T* out, const T* dout, int64_t out_stride, const T* sums, T* dq, T* scratch) {
-  const int64_t d = h.k - h.q, query_tiles = (h.tokens + kQueryTile - 1) / kQueryTile;
+template <class T>
+void backward_head(const Head<T>& h, int64_t queries, const T* out, const T* dout, int64_t out_stride, const T* sums, T* dq, T* scratch) {
+  const int64_t d = h.k - h.q, query_tiles = (queries + kQueryTile - 1) / kQueryTile;
   const int64_t columns = packed_elements(kQueryTile, h.n), in_rows = packed_elements(h.n, kQueryTile), each = 2 * (columns + in_rows);
   T* packed = scratch;  // per query tile: q and dout as columns, then both as rows
   T* keys = packed + query_tiles * each;
   T *p = keys + packed_elements(h.n, kKeyTile), *g = p + kQueryTile * kKeyTile, *turned = g + kQueryTile * kKeyTile;
   T* dots = turned + kQueryTile * kKeyTile;
   for (int64_t t = 0; t < query_tiles; t++) {
-    const int64_t q = t * kQueryTile, rows = least(kQueryTile, h.tokens - q);
+    const int64_t q = t * kQueryTile, rows = least(kQueryTile, queries - q);
     T* at = packed + t * each;
     pack_weights(kIsa, h.q + q * h.stride, h.stride, false, rows, h.n, at);
     pack_weights(kIsa, dout + q * out_stride, out_stride, false, rows, h.n, at + columns);
@@ -162,7 +164,7 @@ template <class T> void backward_head(const Head<T>& h, const T* out, const T* d
     const int64_t many = least(kKeyTile, h.tokens - k);
     pack_weights(kIsa, h.k + k * h.stride, h.stride, true, h.n, many, keys);
     for (int64_t t = 0; t < query_tiles; t++) {
-      const int64_t q = t * kQueryTile, rows = least(kQueryTile, h.tokens - q);
+      const int64_t q = t * kQueryTile, rows = least(kQueryTile, queries - q);
       const T* at = packed + t * each;
       gemm_rows(kIsa, h.k + k * h.stride, h.stride, many, at, rows, h.n, p, kQueryTile, false);
       gemm_rows(kIsa, h.v + k * h.stride, h.stride, many, at + columns, rows, h.n, g, kQueryTile, false);
@@ -186,12 +188,12 @@ template <class T> void backward_head(const Head<T>& h, const T* out, const T* d
 template <> void attention_forward(ThisIsa, Tensor qkv, int heads, Tensor out, Tensor sums, void* scratch) {
   by_type(qkv.type, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t tokens = qkv.shape[1], d = qkv.shape[2] / 3, n = d / heads, pairs = qkv.shape[0] * heads;
+    const int64_t tokens = qkv.shape[1], queries = out.shape[1], d = out.shape[2], n = d / heads, pairs = qkv.shape[0] * heads;
     const int64_t pieces = attention_pieces(pairs), size = attention_scratch(tokens, n, false);
     parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
       for (int64_t i = piece * pairs / pieces; i < (piece + 1) * pairs / pieces; i++)
-        forward_head<T>(head_of<T>(qkv, heads, i), head_of<T>(qkv, heads, i + 1 < pairs ? i + 1 : i),
-                        out.as<T>() + i / heads * tokens * d + i % heads * n, d, sums.data ? sums.as<T>() + i * tokens : nullptr,
+        forward_head<T>(head_of<T>(qkv, heads, i), head_of<T>(qkv, heads, i + 1 < pairs ? i + 1 : i), queries,
+                        out.as<T>() + i / heads * queries * d + i % heads * n, d, sums.data ? sums.as<T>() + i * queries : nullptr,
                         static_cast<T*>(scratch) + piece * size);
     });
   });
@@ -200,12 +202,12 @@ template <> void attention_forward(ThisIsa, Tensor qkv, int heads, Tensor out, T
 template <> void attention_backward(ThisIsa, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch) {
   by_type(qkv.type, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t tokens = qkv.shape[1], d = qkv.shape[2] / 3, n = d / heads, pairs = qkv.shape[0] * heads;
+    const int64_t tokens = qkv.shape[1], queries = out.shape[1], d = out.shape[2], n = d / heads, pairs = qkv.shape[0] * heads;
     const int64_t pieces = attention_pieces(pairs), size = attention_scratch(tokens, n, true);
     parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
       for (int64_t i = piece * pairs / pieces; i < (piece + 1) * pairs / pieces; i++) {
-        const int64_t at = i / heads * tokens * d + i % heads * n;
-        backward_head<T>(head_of<T>(qkv, heads, i), out.as<T>() + at, dout.as<T>() + at, d, sums.as<T>() + i * tokens,
+        const int64_t at = i / heads * queries * d + i % heads * n;
+        backward_head<T>(head_of<T>(qkv, heads, i), queries, out.as<T>() + at, dout.as<T>() + at, d, sums.as<T>() + i * queries,
                          dqkv.as<T>() + (head_of<T>(qkv, heads, i).q - qkv.as<T>()), static_cast<T*>(scratch) + piece * size);
       }
     });

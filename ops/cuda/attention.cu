@@ -23,7 +23,7 @@ constexpr unsigned kThreads = kSide * kSide;
 // What the kernels read: one block works for one tile of one (image, head).
 template <class T = float> struct Heads {
   const T* qkv;
-  int64_t tokens, d;  // d = heads * n
+  int64_t tokens, queries, d;  // d = heads * n
   int heads, n;
   float scale;
 };
@@ -32,10 +32,10 @@ template <class T = float> struct Heads {
 struct Place {
   int64_t pair, first, in, out;  // of the tile's first token: (image, head), token, index into qkv, index into out
 };
-template <class T> __device__ Place place_of(const Heads<T>& h) {
-  const int64_t tiles = (h.tokens + kTile - 1) / kTile, pair = blockIdx.x / tiles;
-  const int64_t token = pair / h.heads * h.tokens, column = pair % h.heads * h.n;
-  return {pair, blockIdx.x % tiles * kTile, token * 3 * h.d + column, token * h.d + column};
+// `rows`: the queries or the tokens, whichever the blocks share.
+template <class T> __device__ Place place_of(const Heads<T>& h, int64_t rows) {
+  const int64_t tiles = (rows + kTile - 1) / kTile, pair = blockIdx.x / tiles, image = pair / h.heads, column = pair % h.heads * h.n;
+  return {pair, blockIdx.x % tiles * kTile, image * h.tokens * 3 * h.d + column, image * h.queries * h.d + column};
 }
 
 // Rows of a shared tile hold 16 C numbers, zero beyond n, and lie 16 C + 4 apart: float4 reads of eight rows meet all banks once.
@@ -105,9 +105,9 @@ __device__ float& score_at(float* p, int i, int j) {
 template <int C, class From, class To> __global__ void __launch_bounds__(kThreads) forward_kernel(Heads<From> h, To* out, float* sums) {
   float *q = dynamic_shared<float>(), *k = q + kTile * kPitch<C>, *v = k + kTile * kPitch<C>, *p = v + kTile * kPitch<C>;
   const int x = int(threadIdx.x) % kSide, y = int(threadIdx.x) / kSide;
-  const Place at = place_of(h);
+  const Place at = place_of(h, h.queries);
   const From* in = h.qkv + at.in;
-  load_tile<C>(q, in + at.first * 3 * h.d, 3 * h.d, h.tokens - at.first, h.n);
+  load_tile<C>(q, in + at.first * 3 * h.d, 3 * h.d, h.queries - at.first, h.n);
   float o[kOwn][C] = {}, top[kOwn], total[kOwn] = {};
   for (float& t : top) t = -INFINITY;
   for (int64_t key = 0; key < h.tokens; key += kTile) {
@@ -135,8 +135,8 @@ template <int C, class From, class To> __global__ void __launch_bounds__(kThread
   for (int i = 0; i < kOwn; i++) {
     const int64_t token = at.first + y + kSide * i;
     for (int c = 0; c < C; c++)
-      if (token < h.tokens && x + kSide * c < h.n) store(out + at.out + token * h.d + x + kSide * c, o[i][c] / total[i]);
-    if (sums && token < h.tokens && x == 0) sums[at.pair * h.tokens + token] = top[i] + logf(total[i]);
+      if (token < h.queries && x + kSide * c < h.n) store(out + at.out + token * h.d + x + kSide * c, o[i][c] / total[i]);
+    if (sums && token < h.queries && x == 0) sums[at.pair * h.queries + token] = top[i] + logf(total[i]);
   }
 }
 
@@ -148,19 +148,19 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(Heads<> h, const float* __
   float *q = dynamic_shared<float>(), *g = q + kTile * kPitch<C>, *k = g + kTile * kPitch<C>, *v = k + kTile * kPitch<C>;
   float* ds = v + kTile * kPitch<C>;
   const int x = int(threadIdx.x) % kSide, y = int(threadIdx.x) / kSide;
-  const Place at = place_of(h);
+  const Place at = place_of(h, h.queries);
   const float* in = h.qkv + at.in;
-  load_tile<C>(q, in + at.first * 3 * h.d, 3 * h.d, h.tokens - at.first, h.n);
-  load_tile<C>(g, dout + at.out + at.first * h.d, h.d, h.tokens - at.first, h.n);
+  load_tile<C>(q, in + at.first * 3 * h.d, 3 * h.d, h.queries - at.first, h.n);
+  load_tile<C>(g, dout + at.out + at.first * h.d, h.d, h.queries - at.first, h.n);
   float dq[kOwn][C] = {}, log_sum[kOwn], dot[kOwn];
   for (int i = 0; i < kOwn; i++) {
     const int64_t token = at.first + y + kSide * i, from = at.out + token * h.d;
-    const bool real = token < h.tokens;
+    const bool real = token < h.queries;
     float d = 0;
     for (int c = x; real && c < h.n; c += kSide) d = fmaf(out[from + c], dout[from + c], d);
     dot[i] = row_sum(d);
-    log_sum[i] = real ? sums[at.pair * h.tokens + token] : 0;
-    if (real && x == 0) dots[at.pair * h.tokens + token] = dot[i];
+    log_sum[i] = real ? sums[at.pair * h.queries + token] : 0;
+    if (real && x == 0) dots[at.pair * h.queries + token] = dot[i];
   }
   for (int64_t key = 0; key < h.tokens; key += kTile) {
     __syncthreads();
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(Heads<> h, const float* __
   for (int i = 0; i < kOwn; i++)
     for (int c = 0; c < C; c++) {
       const int64_t token = at.first + y + kSide * i;
-      if (token < h.tokens && x + kSide * c < h.n) dqkv[at.in + token * 3 * h.d + x + kSide * c] += dq[i][c];
+      if (token < h.queries && x + kSide * c < h.n) dqkv[at.in + token * 3 * h.d + x + kSide * c] += dq[i][c];
     }
 }
 
@@ -192,23 +192,23 @@ __global__ void __launch_bounds__(kThreads) dkdv_kernel(Heads<> h, const float* 
   float *q = dynamic_shared<float>(), *g = q + kTile * kPitch<C>, *k = g + kTile * kPitch<C>, *v = k + kTile * kPitch<C>;
   float* p = v + kTile * kPitch<C>;  // then ds: one score tile, so that heads of 64 fit 99 KB
   const int x = int(threadIdx.x) % kSide, y = int(threadIdx.x) / kSide;
-  const Place at = place_of(h);
+  const Place at = place_of(h, h.tokens);
   const float* in = h.qkv + at.in;
   load_tile<C>(k, in + h.d + at.first * 3 * h.d, 3 * h.d, h.tokens - at.first, h.n);
   load_tile<C>(v, in + 2 * h.d + at.first * 3 * h.d, 3 * h.d, h.tokens - at.first, h.n);
   float dk[kOwn][C] = {}, dv[kOwn][C] = {};
-  for (int64_t query = 0; query < h.tokens; query += kTile) {
+  for (int64_t query = 0; query < h.queries; query += kTile) {
     __syncthreads();
-    load_tile<C>(q, in + query * 3 * h.d, 3 * h.d, h.tokens - query, h.n);
-    load_tile<C>(g, dout + at.out + query * h.d, h.d, h.tokens - query, h.n);
+    load_tile<C>(q, in + query * 3 * h.d, 3 * h.d, h.queries - query, h.n);
+    load_tile<C>(g, dout + at.out + query * h.d, h.d, h.queries - query, h.n);
     __syncthreads();
     float s[kOwn][kOwn], t[kOwn][kOwn];
     score<C>(k, q, s);
     score<C>(v, g, t);
     for (int j = 0; j < kOwn; j++) {
       const int64_t token = query + x + kSide * j;
-      const bool real = token < h.tokens;
-      const float log_sum = real ? sums[at.pair * h.tokens + token] : 0, dot = real ? dots[at.pair * h.tokens + token] : 0;
+      const bool real = token < h.queries;
+      const float log_sum = real ? sums[at.pair * h.queries + token] : 0, dot = real ? dots[at.pair * h.queries + token] : 0;
       for (int i = 0; i < kOwn; i++) {
         const float e = real ? expf(fmaf(s[i][j], h.scale, -log_sum)) : 0;
         score_at(p, i, j) = e;
@@ -239,28 +239,29 @@ template <class F> void by_width(int64_t n, F f) {
   else f(std::integral_constant<int, 8>());
 }
 
-template <class T = float> Heads<T> heads_of(Tensor qkv, int heads) {
-  const int64_t d = qkv.shape[2] / 3, n = d / heads;
-  return {qkv.as<T>(), qkv.shape[1], d, heads, int(n), float(1 / std::sqrt(double(n)))};
+template <class T = float> Heads<T> heads_of(Tensor qkv, int heads, Tensor out) {
+  const int64_t d = out.shape[2], n = d / heads;
+  return {qkv.as<T>(), qkv.shape[1], out.shape[1], d, heads, int(n), float(1 / std::sqrt(double(n)))};
 }
 
-// Blocks and shared memory of a kernel that holds `tiles` tiles of rows and a score tile.
-template <int C> Launch launch_of(Cuda on, const Tensor& qkv, int heads, int tiles) {
-  const int64_t blocks = qkv.shape[0] * heads * ((qkv.shape[1] + kTile - 1) / kTile);
+// Blocks that share `rows` of each (image, head), and shared memory of a kernel that holds `tiles` tiles of rows and a score tile.
+template <int C> Launch launch_of(Cuda on, int64_t pairs, int64_t rows, int tiles) {
+  const int64_t blocks = pairs * ((rows + kTile - 1) / kTile);
   return {unsigned(blocks), kThreads, size_t(kTile * (tiles * kPitch<C> + kScorePitch)) * sizeof(float), stream_of(on)};
 }
 
 }  // namespace
 
 template <> void attention_forward(Cuda on, Tensor qkv, int heads, Tensor out, Tensor sums, void*) {
-  if (qkv.type == DType::bf16 && out.type == DType::bf16 && !sums.data && cudnn_attention(on, qkv, heads, out)) return;
+  const bool all = out.shape[1] == qkv.shape[1];
+  if (all && qkv.type == DType::bf16 && out.type == DType::bf16 && !sums.data && cudnn_attention(on, qkv, heads, out)) return;
   const auto run = [&](auto from, auto to) {
     using From = decltype(from);
     using To = decltype(to);
-    const Heads<From> h = heads_of<From>(qkv, heads);
+    const Heads<From> h = heads_of<From>(qkv, heads, out);
     by_width(h.n, [&](auto width) {
       constexpr int C = decltype(width)::value;
-      launch("attention_forward", forward_kernel<C, From, To>, launch_of<C>(on, qkv, heads, 3), h, out.as<To>(), sums.as<float>());
+      launch("attention_forward", forward_kernel<C, From, To>, launch_of<C>(on, qkv.shape[0] * heads, h.queries, 3), h, out.as<To>(), sums.as<float>());
     });
   };
   if (qkv.type == DType::f32) return run(float{}, float{});
@@ -268,13 +269,14 @@ template <> void attention_forward(Cuda on, Tensor qkv, int heads, Tensor out, T
 }
 
 template <> void attention_backward(Cuda on, Tensor qkv, int heads, Tensor out, Tensor sums, Tensor dout, Tensor dqkv, void* scratch) {
-  const Heads<> h = heads_of(qkv, heads);
+  const Heads<> h = heads_of(qkv, heads, out);
+  const int64_t pairs = qkv.shape[0] * heads;
   auto* dots = static_cast<float*>(scratch);
   by_width(h.n, [&](auto width) {
     constexpr int C = decltype(width)::value;
-    launch("attention_dq", dq_kernel<C>, launch_of<C>(on, qkv, heads, 4), h, out.as<float>(), dout.as<float>(), sums.as<float>(),
+    launch("attention_dq", dq_kernel<C>, launch_of<C>(on, pairs, h.queries, 4), h, out.as<float>(), dout.as<float>(), sums.as<float>(),
            dqkv.as<float>(), dots);
-    launch("attention_dkdv", dkdv_kernel<C>, launch_of<C>(on, qkv, heads, 4), h, dout.as<float>(), sums.as<float>(), dots,
+    launch("attention_dkdv", dkdv_kernel<C>, launch_of<C>(on, pairs, h.tokens, 4), h, dout.as<float>(), sums.as<float>(), dots,
            dqkv.as<float>());
   });
 }

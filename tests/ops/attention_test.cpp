@@ -16,20 +16,28 @@ TEST_CASE("attention: gradients, lifetimes, instruction sets") {
   struct {
     Shape qkv;
     int heads;
+    int64_t queries = kAllTokens;
   } cases[] = {{{1, 1, 3}, 1},       {{2, 5, 24}, 2},          {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1},
-               {{1, 70, 3 * 64}, 1}, {{1, 9, 3 * 2 * 100}, 2}, {{0, 4, 6}, 1},          {{2, 0, 6}, 1}};
-  for (auto& c : cases) test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads); }, {c.qkv});
+               {{1, 70, 3 * 64}, 1}, {{1, 9, 3 * 2 * 100}, 2}, {{0, 4, 6}, 1},          {{2, 0, 6}, 1},
+               {{2, 67, 24}, 2, 1},  {{1, 131, 3 * 32}, 1, 70},  {{1, 5, 24}, 2, 0}};
+  for (auto& c : cases) test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads, c.queries); }, {c.qkv});
 }
 
 TEST_CASE("attention: equals the formula, also for scores that overflow a bare exponential") {
   // The last two have more tokens and wider heads than a block of rows holds.
-  for (auto [tokens, n, heads, scale] : {std::tuple{150, 5, 3, 1.0}, {150, 5, 3, 60.0}, {530, 4, 1, 60.0}, {3, 520, 2, 1.0}}) {
+  for (auto [tokens, queries, n, heads, scale] : {std::tuple{150, 150, 5, 3, 1.0},
+                                                  {150, 150, 5, 3, 60.0},
+                                                  {150, 1, 5, 3, 1.0},
+                                                  {150, 17, 5, 3, 60.0},
+                                                  {530, 530, 4, 1, 60.0},
+                                                  {3, 3, 520, 2, 1.0}}) {
     const int64_t images = 2, d = n * heads;
     const auto x = test::normal(size_t(images * tokens * 3 * d), 1);
     Array qkv({images, tokens, 3 * d}, DType::f64);
     for (size_t i = 0; i < x.size(); i++) qkv.as<double>()[i] = x[i] * scale;
     Tape tape;
-    Var y = attention(tape.input(qkv), heads);
+    Var y = attention(tape.input(qkv), heads, queries);
+    CHECK(y.shape() == Shape{images, queries, d});
     Storage arena;
     tape.plan(false);
     tape.bind(arena, ParameterSet());
@@ -38,7 +46,7 @@ TEST_CASE("attention: equals the formula, also for scores that overflow a bare e
     double worst = 0;
     for (int64_t b = 0; b < images; b++)
       for (int64_t h = 0; h < heads; h++)
-        for (int64_t i = 0; i < tokens; i++) {
+        for (int64_t i = 0; i < queries; i++) {
           auto at = [&](int64_t part, int64_t t) { return p + ((b * tokens + t) * 3 + part) * d + h * n; };
           std::vector<double> s(size_t(tokens), 0.0), want(size_t(n), 0.0);
           double top = -1e300, total = 0;
@@ -50,7 +58,7 @@ TEST_CASE("attention: equals the formula, also for scores that overflow a bare e
           for (int64_t j = 0; j < tokens; j++)
             for (int64_t c = 0; c < n; c++) want[size_t(c)] += s[size_t(j)] / total * at(2, j)[c];
           for (int64_t c = 0; c < n; c++)
-            worst = std::max(worst, std::fabs(want[size_t(c)] - out[(b * tokens + i) * d + h * n + c]) / scale);
+            worst = std::max(worst, std::fabs(want[size_t(c)] - out[(b * queries + i) * d + h * n + c]) / scale);
         }
     CHECK(worst < 1e-12);
   }

@@ -31,8 +31,7 @@ struct Attention final : Op {
   size_t scratch_bytes(const Call& c, bool backward) const override {
     const Shape& s = c.out.shape;
     if (c.context.device == Device::cuda) return backward ? saved_bytes(c) : 0;
-    return size_t(attention_pieces(s[0] * heads) * attention_scratch(c.in[0].shape[1], s[2] / heads, backward)) *
-           bytes_of(c.out.type);
+    return size_t(attention_pieces(s[0] * heads) * attention_scratch(c.in[0].shape[1], s[2] / heads, backward)) * bytes_of(c.out.type);
   }
   Tensor sums(const Call& c) const { return {c.saved, {c.out.shape[0], heads, c.out.shape[1]}, c.out.type}; }
 };

@@ -21,9 +21,12 @@ struct Product {
 /// In an order, and with signs, in which the first two read one block of B each: where a product begins, B's numbers come from far, and a
 /// tile that waits for two blocks takes twice as long. Those two are also the first for all blocks of C.
 constexpr Product kProducts[7] = {
-    {{k21, k22}, {k11, kNone}, {k21, k22}, {true, true}, {}},     {{k11, k12}, {k22, kNone}, {k11, k12}, {true, true}, {}},
-    {{k11, k22}, {k11, -k22}, {k11, -k22}, {}, {}},               {{k11, kNone}, {k12, -k22}, {k12, k22}, {}, {true, false}},
-    {{k21, -k11}, {k11, -k12}, {-k22, kNone}, {}, {true, false}}, {{k22, kNone}, {k21, -k11}, {k11, k21}, {}, {false, true}},
+    {{k21, k22}, {k11, kNone}, {k21, k22}, {true, true}, {}},
+    {{k11, k12}, {k22, kNone}, {k11, k12}, {true, true}, {}},
+    {{k11, k22}, {k11, -k22}, {k11, -k22}, {}, {}},
+    {{k11, kNone}, {k12, -k22}, {k12, k22}, {}, {true, false}},
+    {{k21, -k11}, {k11, -k12}, {-k22, kNone}, {}, {true, false}},
+    {{k22, kNone}, {k21, -k11}, {k11, k21}, {}, {false, true}},
     {{k12, -k22}, {k21, -k22}, {k11, kNone}, {}, {true, false}},
 };
 

@@ -261,7 +261,8 @@ template <> void attention_forward(Cuda on, Tensor qkv, int heads, Tensor out, T
     const Heads<From> h = heads_of<From>(qkv, heads, out);
     by_width(h.n, [&](auto width) {
       constexpr int C = decltype(width)::value;
-      launch("attention_forward", forward_kernel<C, From, To>, launch_of<C>(on, qkv.shape[0] * heads, h.queries, 3), h, out.as<To>(), sums.as<float>());
+      launch("attention_forward", forward_kernel<C, From, To>, launch_of<C>(on, qkv.shape[0] * heads, h.queries, 3), h, out.as<To>(),
+             sums.as<float>());
     });
   };
   if (qkv.type == DType::f32) return run(float{}, float{});

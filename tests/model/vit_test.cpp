@@ -91,12 +91,11 @@ TEST_CASE("device: in bf16, what lies between products is bf16, the residual str
     tape.bind(arena, set);
     tape.check_finite(true);
     tape.forward();
-    CHECK(types ==
-          std::string("patchify f32; linear f32; assemble_tokens f32; layernorm bf16; linear bf16; ") +
-              (whole ? "attention bf16; linear bf16; " : "attention f32; pool_tokens f32; pool_tokens f32; linear bf16; ") +
-              (swiglu ? "scale_add f32; layernorm bf16; linear bf16; swiglu bf16; linear bf16; scale_add f32; "
-                      : "add f32; layernorm bf16; linear bf16; linear bf16; add f32; ") +
-              "layernorm f32; " + (whole ? "pool_tokens f32; " : ""));
+    CHECK(types == std::string("patchify f32; linear f32; assemble_tokens f32; layernorm bf16; linear bf16; ") +
+                       (whole ? "attention bf16; linear bf16; " : "attention f32; pool_tokens f32; pool_tokens f32; linear bf16; ") +
+                       (swiglu ? "scale_add f32; layernorm bf16; linear bf16; swiglu bf16; linear bf16; scale_add f32; "
+                               : "add f32; layernorm bf16; linear bf16; linear bf16; add f32; ") +
+                       "layernorm f32; " + (whole ? "pool_tokens f32; " : ""));
     CHECK(tape.value(features).type == DType::f32);
     for (const auto& [name, op, layer] : {std::tuple{"blocks.0.norm2.bias", "layernorm", "blocks.0"}, {"norm.bias", "layernorm", "norm"}}) {
       const Tensor bias = set.value(*set.find(name));

@@ -17,10 +17,11 @@ TEST_CASE("attention: gradients, lifetimes, instruction sets") {
     Shape qkv;
     int heads;
     int64_t queries = kAllTokens;
-  } cases[] = {{{1, 1, 3}, 1},       {{2, 5, 24}, 2},          {{1, 67, 3 * 2 * 7}, 2}, {{2, 197, 3 * 32}, 2}, {{1, 131, 3 * 80}, 1},
-               {{1, 70, 3 * 64}, 1}, {{1, 9, 3 * 2 * 100}, 2}, {{0, 4, 6}, 1},          {{2, 0, 6}, 1},
-               {{2, 67, 24}, 2, 1},  {{1, 131, 3 * 32}, 1, 70},  {{1, 5, 24}, 2, 0}};
-  for (auto& c : cases) test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads, c.queries); }, {c.qkv});
+  } cases[] = {{{1, 1, 3}, 1},        {{2, 5, 24}, 2},      {{1, 67, 3 * 2 * 7}, 2},   {{2, 197, 3 * 32}, 2},
+               {{1, 131, 3 * 80}, 1}, {{1, 70, 3 * 64}, 1}, {{1, 9, 3 * 2 * 100}, 2},  {{0, 4, 6}, 1},
+               {{2, 0, 6}, 1},        {{2, 67, 24}, 2, 1},  {{1, 131, 3 * 32}, 1, 70}, {{1, 5, 24}, 2, 0}};
+  for (auto& c : cases)
+    test::op("attention", [&](Tape&, const std::vector<Var>& in) { return attention(in[0], c.heads, c.queries); }, {c.qkv});
 }
 
 TEST_CASE("attention: equals the formula, also for scores that overflow a bare exponential") {

@@ -33,9 +33,7 @@ void fill(const Tensor& t) {
 // 2 x multiply-adds of one image, attention included. Where the features are the class token, it alone leaves the last block.
 double vit_flops(const VitConfig& c) {
   const auto tokens = double(c.prefix() + c.grid()), d = double(c.dim), h = double(c.hidden);
-  const auto block = [=](double asking) {
-    return tokens * 3 * d * d + asking * (2 * tokens * d + d * d + (c.swiglu ? 3 : 2) * d * h);
-  };
+  const auto block = [=](double asking) { return tokens * 3 * d * d + asking * (2 * tokens * d + d * d + (c.swiglu ? 3 : 2) * d * h); };
   const double last = block(c.class_token_alone() ? 1 : tokens);
   return 2 * (double(c.grid()) * 3 * double(c.patch * c.patch) * d + double(c.depth - 1) * block(tokens) + last);
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """`stflow bench vit` and the peers of vit_peers.py in turn, a second each, for many rounds.
 
-A host that moves this machine's processors about makes single images half as slow again for seconds, for all programs alike: medians of one
-long run each then compare different machines. Each peer keeps its model in a process of its own, which waits while others run.
+A host that moves this machine's processors about makes single images a fifth to a half slower for seconds: medians of one long run each then
+compare different machines. Each peer keeps its model in a process of its own, which waits while others run.
 
   python tools/bench/peers/vit_turns.py --size S/16 --images 1 --rounds 20
 """

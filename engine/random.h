@@ -39,6 +39,7 @@ struct RandomKey {
   uint32_t stream = 0, step = 0, slot = 0;
 
   RandomKey() = default;
+  bool operator==(const RandomKey&) const = default;
   STFLOW_BOTH RandomKey(uint64_t seed_, Stream s, uint32_t step_ = 0, uint32_t slot_ = 0)
       : seed(seed_), stream(uint32_t(s)), step(step_), slot(slot_) {}
   /// This key at that place; itself where there is none.

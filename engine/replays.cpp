@@ -16,7 +16,9 @@ Replays::Known& Replays::find(const Key& key) {
 }
 
 size_t Replays::size() const {
-  return size_t(std::count_if(known_.begin(), known_.end(), [](const Known& k) { return k.graph.has_value(); }));
+  size_t graphs = 0;
+  for (const Known& k : known_) graphs += k.graphs.size();
+  return graphs;
 }
 
 }  // namespace stflow

@@ -5,7 +5,6 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -24,14 +23,25 @@ class Replays {
   /// from then on the graph is started, and neither is called. On a CPU, and with Context::graphs off, as the first time always. The graphs
   /// used least recently are dropped: one takes some megabytes of memory of the host and the device.
   template <class Prepare, class Work> void run(const char* name, const Key& key, Prepare prepare, Work work) {
-    if (context_.device != Device::cuda || !context_.graphs) return prepare(), work();
+    run(
+        name, key, 1, prepare, [&](size_t) { work(); }, [](size_t) {});
+  }
+  /// The same in parts, a graph each: work(0), between(0), work(1) ... What between() does is never recorded.
+  template <class Prepare, class Work, class Between>
+  void run(const char* name, const Key& key, size_t parts, Prepare prepare, Work work, Between between) {
+    const auto each = [&](auto part) {
+      for (size_t i = 0; i < parts; i++) part(i), between(i);
+    };
+    if (context_.device != Device::cuda || !context_.graphs) return prepare(), each(work);
     Known& k = find(key);
-    if (!k.graph) {
+    if (k.graphs.empty()) {
       prepare();
-      if (!std::exchange(k.seen, true)) return work();
-      k.graph.emplace(name, context_.stream, work);
+      if (!std::exchange(k.seen, true)) return each(work);
+      std::vector<CudaGraph> recorded;
+      for (size_t i = 0; i < parts; i++) recorded.emplace_back(name, context_.stream, [&] { work(i); });
+      k.graphs = std::move(recorded);
     }
-    k.graph->replay(context_.stream);
+    each([&](size_t i) { k.graphs[i].replay(context_.stream); });
   }
   /// Graphs there are.
   [[nodiscard]] size_t size() const;
@@ -40,7 +50,7 @@ class Replays {
   struct Known {
     Key key{};
     bool seen = false;
-    std::optional<CudaGraph> graph;
+    std::vector<CudaGraph> graphs;  // one a part
   };
   static constexpr size_t kMost = 64;
   Known& find(const Key& key);

@@ -70,6 +70,22 @@ void Staged::send() const {
   copy(context_.device, there_.tensor().data, Device::cpu, here_.tensor().data, here_.tensor().bytes(), context_.stream);
 }
 
+Upload::Upload(Device device) : here_(Storage::beside(device)) {
+  if (device == Device::cuda) sent_ = std::make_unique<CudaEvent>();
+}
+
+void* Upload::room(size_t bytes) {
+  if (sent_ && !sent_->done()) sent_->wait();
+  here_.reserve(bytes);
+  return here_.data();
+}
+
+void Upload::send(void* to, size_t bytes, void* stream) {
+  check(sent_ != nullptr, "upload: {} bytes, but not to a GPU", bytes);
+  copy(Device::cuda, to, Device::cpu, here_.data(), bytes, stream);
+  sent_->record(stream);
+}
+
 Array copy_of(const Tensor& t, Device from, Device to, void* stream) {
   Array a(t.shape, t.type, to);
   copy(to, a.tensor().data, from, t.data, t.bytes(), stream);

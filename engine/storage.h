@@ -97,6 +97,20 @@ class Staged {
   Array here_, there_;
 };
 
+/// The host's side of numbers, now few, now many, that go to a GPU again and again: pinned, so that no copy holds up the host.
+class Upload {
+ public:
+  explicit Upload(Device device = Device::cpu);
+  /// Room for `bytes`; waits if the GPU has not yet come to what was sent from here before.
+  void* room(size_t bytes);
+  /// Puts the copy of the first `bytes` of it into the stream.
+  void send(void* to, size_t bytes, void* stream);
+
+ private:
+  Storage here_;
+  std::unique_ptr<CudaEvent> sent_;  // of a GPU
+};
+
 /// What a context's device writes and the host reads while the device goes on; on the CPU it is copied at once.
 class Returned {
  public:

@@ -201,16 +201,17 @@ void Tape::forward() {
   }
 }
 
-void Tape::backward(Var loss, const std::function<void(int node)>& passed) {
+void Tape::backward(Var loss, int begin, int end) {
   const int n = int(nodes_.size());
-  born_.assign(size_t(n), 0);
+  if (end < 0) end = n;
+  check(0 <= begin && begin <= end && end <= n, "backward: nodes {} to {} of {}", begin, end, n);
+  if (end == n) born_.assign(size_t(n), 0);
   auto give_birth = [&](Node& node, size_t id) {
     if (!node.op || !node.wants_grad || born_[id]) return;
     fill(context_.device, node.grad.data, 0, node.grad.bytes(), context_.stream);
     born_[id] = 1;
   };
-  for (int i = n - 1; i >= 0; i--) {
-    if (passed && i < n - 1) passed(i + 1);
+  for (int i = end - 1; i >= begin; i--) {
     if (scorch_) settle(2 * n - 1 - i);
     Node& node = nodes_[size_t(i)];
     if (i == loss.id) {

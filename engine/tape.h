@@ -71,11 +71,11 @@ class Tape {
   /// layout of ParameterSet::grads or is empty for inference) and, for inference, lets ops prepare.
   void bind(Storage& arena, const ParameterSet& params, Tensor grads = {});
   void forward();
-  /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters. `passed`, if given, is called with each
-  /// node once it and all later ones have gone backward.
-  void backward(Var loss, const std::function<void(int node)>& passed = {});
-  /// Where a parameter is in the flat array (elements), and the first node that reads it: when backward() has passed that one, the
-  /// parameter's gradient is final. One for each param().
+  /// d loss = 1 for the (1)-shaped node `loss`; adds into the gradients of inputs and parameters. In pieces: a call goes through the nodes
+  /// [begin, end), the next one through nodes before them; the first one ends with the last node, as it does without `end`.
+  void backward(Var loss, int begin = 0, int end = -1);
+  /// Where a parameter is in the flat array (elements), and the first node that reads it: when that one has gone backward, the parameter's
+  /// gradient is final. One for each param().
   struct Use {
     int64_t offset, size;
     int first;

@@ -9,7 +9,7 @@ namespace stflow {
 
 struct Bucket {
   int64_t begin = 0, end = 0;  // elements of the flat array
-  int first = 0;               // final once backward() has passed this node of the program
+  int first = 0;               // final once this node of the program has gone backward
   std::string name;            // "gradients 1 of 4"
 };
 

@@ -1,6 +1,7 @@
 #include "model/geometry.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "engine/op.h"
@@ -16,14 +17,16 @@ void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryCon
     return average_frames(coords, graph_, config.frames, unit_, type, frames_);
   }
   const Cuda on{context_.stream};
-  Tensor xy = coords, order = rank;
-  input_.reserve(aligned(coords.bytes()) + rank.bytes());
-  xy.data = input_.data(), order.data = static_cast<char*>(input_.data()) + aligned(coords.bytes());
-  copy(Device::cuda, xy.data, Device::cpu, coords.data, coords.bytes(), on.stream);
-  copy(Device::cuda, order.data, Device::cpu, rank.data, rank.bytes(), on.stream);
-  build_knn(on, xy, order, config.neighbors, graph_);
+  const size_t ranks_at = aligned(coords.bytes()), bytes = ranks_at + rank.bytes();
+  auto* here = static_cast<char*>(upload_.room(bytes));
+  std::memcpy(here, coords.data, coords.bytes()), std::memcpy(here + ranks_at, rank.data, rank.bytes());
+  input_.reserve(bytes);
+  upload_.send(input_.data(), bytes, on.stream);
+  Spots there{coords, rank};
+  there.coords.data = input_.data(), there.rank.data = static_cast<char*>(input_.data()) + ranks_at;
+  build_knn(on, {coords, rank}, there, config.neighbors, graph_);
   unit_ = length([&] { return median_neighbour_distance(on, graph_); });
-  average_frames(on, xy, graph_, config.frames, unit_, type, frames_);
+  average_frames(on, there.coords, graph_, config.frames, unit_, type, frames_);
 }
 
 WholeGeometry::WholeGeometry(const Tensor& at, const Tensor& rank, const GeometryConfig& config) : coords(at) {
@@ -34,10 +37,10 @@ WholeGeometry::WholeGeometry(const Tensor& at, const Tensor& rank, const Geometr
 
 void Geometry::build(const WholeGeometry& whole, const Tile& tile, const GeometryConfig& config, DType type) {
   unit_ = whole.unit;
-  places_.resize(size_t(2 * tile.size()));
+  Tensor xy{nullptr, {tile.size(), 2}, DType::f64};
+  xy.data = upload_.room(xy.bytes());
   for (size_t i = 0; i < tile.spots.size(); i++)
-    for (size_t axis = 0; axis < 2; axis++) places_[2 * i + axis] = whole.coords.as<double>()[2 * size_t(tile.spots[i]) + axis];
-  Tensor xy{places_.data(), {tile.size(), 2}, DType::f64};
+    for (size_t axis = 0; axis < 2; axis++) xy.as<double>()[2 * i + axis] = whole.coords.as<double>()[2 * size_t(tile.spots[i]) + axis];
   if (context_.device == Device::cpu) {
     cut_graph(whole.graph, tile, local_, graph_);
     return average_frames(xy, graph_, config.frames, unit_, type, frames_, whole.frames);
@@ -47,7 +50,7 @@ void Geometry::build(const WholeGeometry& whole, const Tile& tile, const Geometr
   cut_graph(whole.graph, tile, local_, here);
   graph_ = here.to(Device::cuda);
   input_.reserve(xy.bytes());
-  copy(Device::cuda, input_.data(), Device::cpu, xy.data, xy.bytes(), on.stream);
+  upload_.send(input_.data(), xy.bytes(), on.stream);
   xy.data = input_.data();
   average_frames(on, xy, graph_, config.frames, unit_, type, frames_, whole.frames);
 }

@@ -32,9 +32,9 @@ class Geometry {
  public:
   /// graph() and frames() are in the memory of the context's device.
   explicit Geometry(const Context& context = {})
-      : context_(context), graph_(context.device), frames_(context.device), input_(0, context.device) {}
-  /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20). `unit` > 0 replaces the median
-  /// distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
+      : context_(context), graph_(context.device), frames_(context.device), upload_(context.device), input_(0, context.device) {}
+  /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20), in the host's memory. `unit` > 0 replaces the
+  /// median distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
   void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
 
   /// A tile of a slide, for inference only: for its own spots the same numbers as the whole slide's. Its graph has no reverse lists.
@@ -48,9 +48,9 @@ class Geometry {
   Context context_;
   Graph graph_;
   Frames frames_;
+  Upload upload_;
   Storage input_;               // coordinates and ranks on a device
   std::vector<int32_t> local_;  // of a tile: the number of each of the slide's spots
-  std::vector<double> places_;
   double unit_ = 1;
 };
 

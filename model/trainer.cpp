@@ -26,11 +26,9 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
       ranks_(ranks),
       reduce_(reduce),
       sum_(parameters.grads().size() + config.batch, DType::f32, context),
-      item_(context),
       tape_(context),
       arena_(0, context.device),
       flow_(0, context.device),
-      disc_(0, context.device),
       told_(Storage::beside(context.device, size_t(config.batch) * sizeof(Now))),
       losses_({config.batch}, DType::f32, context),
       replays_(context) {
@@ -39,17 +37,18 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
   optimizer_.allocate(parameters, config.adam.ema_decay > 0);
   size_t largest = 0;
   for (size_t s = 0; s < slides.size(); s++) {
-    geometries_.push_back(std::make_unique<Geometry>(context));
-    geometries_[s]->build(slides[s].slide->coords(), slides[s].slide->ranks(), geometry, DType::f32);
+    resident_.push_back(std::make_unique<ResidentSlide>(slides[s], geometry, context));
     if (slides[s].slide->size() > slides[largest].slide->size()) largest = s;
-    item_.set_whole(slides[s], *geometries_[s]);
-    if (context.device == Device::cpu || config.item != ItemLaw::whole) continue;
-    for (const Tensor& t : {item_.inputs(), item_.targets(), item_.ranks()})
-      resident_.push_back(copy_of(t, Device::cpu, context.device, context.stream));
+  }
+  // On a GPU each slot's disc has its own memory: the next one is on its way while one is computed.
+  const bool ahead = context.device == Device::cuda && config.item == ItemLaw::disc;
+  for (int i = 0; i < (ahead ? config.batch : 1); i++) {
+    items_.push_back(std::make_unique<Item>(context));
+    if (ahead) items_.back()->reserve(*resident_[largest], geometry);
   }
   flow_.reserve(aligned(size_t(slides[largest].slide->size() * denoiser.config().genes) * sizeof(float)) + kAlign);
-  item_.set_whole(slides[largest], *geometries_[largest]);
-  run({item_.inputs(), item_.targets(), item_.ranks()}, 0, {});  // plans only
+  items_[0]->set_whole(*resident_[largest]);
+  run(*items_[0], 0, {});  // plans only
   arena_.reserve(arena_bytes_);
   if (ranks.size() == 1) return;
   const int64_t size = parameters.grads().size() + config.batch;
@@ -74,86 +73,91 @@ Trainer::Trainer(const Denoiser& denoiser, ParameterSet& parameters, const std::
 
 int64_t Trainer::spots_of(int slot) const {
   const int64_t total = slides_[size_t(slide_of(slot))].slide->size();
-  return config_.item == ItemLaw::whole ? total : Item::disc_size(total, disc_key(slot));
+  return config_.item == ItemLaw::whole ? total : Item::disc_size(total, disc_key(slot, steps_done()));
 }
 
-// The slot's item: item_, and its numbers where the device reads them.
-Trainer::Data Trainer::prepare(int slot) {
-  const auto s = size_t(slide_of(slot));
-  if (config_.item == ItemLaw::whole) {
-    item_.set_whole(slides_[s], *geometries_[s]);
-    if (!resident_.empty()) return {resident_[3 * s], resident_[3 * s + 1], resident_[3 * s + 2]};
-    return {item_.inputs(), item_.targets(), item_.ranks()};
-  }
-  item_.set_disc(slides_[s], *geometries_[s], geometry_config_, disc_key(slot));
-  const Context& c = tape_.context();
-  Data d{item_.inputs(), item_.targets(), item_.ranks()};
-  if (c.device == Device::cpu) return d;
-  disc_.reserve(aligned(d.inputs.bytes()) + aligned(d.targets.bytes()) + d.ranks.bytes());
-  char* at = static_cast<char*>(disc_.data());
-  for (Tensor* t : {&d.inputs, &d.targets, &d.ranks}) {
-    copy(c.device, at, Device::cpu, t->data, t->bytes(), c.stream);
-    t->data = at, at += aligned(t->bytes());
-  }
-  return d;
+const Item& Trainer::prepare(int slot) {
+  Item& item = *items_[size_t(slot) % items_.size()];
+  const ResidentSlide& slide = *resident_[size_t(slide_of(slot))];
+  if (config_.item == ItemLaw::whole) item.set_whole(slide);
+  else item.set_disc(slide, geometry_config_, disc_key(slot, steps_done()));
+  return item;
+}
+
+// While a GPU computes: the spots of the next step's discs.
+void Trainer::choose_next() {
+  if (tape_.context().device == Device::cpu || config_.item == ItemLaw::whole) return;
+  const int64_t next = steps_done() + 1;
+  for (int slot = own_slots().begin; slot < own_slots().end && next < config_.steps; slot++)
+    items_[size_t(slot)]->choose_disc(resident_[size_t(slide_of(slot, next))]->slide(), disc_key(slot, next));
 }
 
 // Writes the slot's Now, by the one copy from the host that a slot makes. Each slot has pinned memory of its own, which stays as it is
 // until the step has been waited for.
-void Trainer::tell(int slot) {
+void Trainer::tell(int slot, int64_t spots) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
   const Philox4 r = RandomKey(seed_, Stream::time, step, place).draw(0);
   Now& now = static_cast<Now*>(told_.data())[slot];
-  now = {{step, place}, float(open01(r.v[0], r.v[1])), float(item_.size())};
+  now = {{step, place}, float(open01(r.v[0], r.v[1])), float(spots)};
   copy(c.device, flow_.data(), Device::cpu, &now, sizeof now, c.stream);
 }
 
-// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do. Several
-// ranks exchange parts of the gradients from within the backward pass, by NCCL on a second stream and with the store asked: kernel by
-// kernel.
-bool Trainer::in_graphs() const { return config_.item == ItemLaw::whole && ranks_.size() == 1 && !tape_.watched(); }
+// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do.
+bool Trainer::in_graphs() const { return config_.item == ItemLaw::whole && !tape_.watched(); }
 
 // Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
-// squared errors there.
-void Trainer::run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed) {
+// squared errors there. `final`, if given, is called with each bucket in turn once its part of that is final.
+void Trainer::run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& final) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
   static_assert(sizeof(Now) <= kAlign);
   auto* now = static_cast<Now*>(flow_.data());
   const KeyPlace* keys = c.device == Device::cuda ? &now->place : nullptr;
   const Tensor time = view(&now->time, {1});
-  const Tensor yt{static_cast<char*>(flow_.data()) + kAlign, data.targets.shape, DType::f32};
-  const Geometry& g = item_.geometry();
+  const Tensor yt{static_cast<char*>(flow_.data()) + kAlign, item.targets().shape, DType::f32};
+  const Geometry& g = item.geometry();
   Var loss;
   const auto record = [&] {
     tape_.reset();
     Dropouts dropouts{.training = true, .key = RandomKey(seed_, Stream::dropout, step, place), .now = keys};
-    const Denoiser::Slide slide = denoiser_.slide(tape_.input(data.inputs), tape_.input(g.frames().values), dropouts);
+    const Denoiser::Slide slide = denoiser_.slide(tape_.input(item.inputs()), tape_.input(g.frames().values), dropouts);
     Var prediction = denoiser_.step(tape_.input(yt), tape_.input(time), slide, g.graph(), dropouts).prediction;
     tape_.layer("loss");
-    loss = mse(prediction, tape_.input(data.targets), Reduction::sum);
+    loss = mse(prediction, tape_.input(item.targets()), Reduction::sum);
     arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
     if (sums.data) tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
   };
   if (!sums.data) return record();
-  const auto work = [&] {
+  // Backward part by part: each ends where a bucket is final, the last with the first node. A program unlike that of the largest slide, for
+  // which the buckets were cut, goes backward in the first part, as the number of parts must be that of all ranks.
+  const size_t parts = final ? buckets_.size() : 1;
+  const auto first = [&](size_t part) { return part + 1 < parts && tape_.size() == planned_ ? buckets_[part].first : 0; };
+  const auto work = [&](size_t part) {
+    if (part > 0) return tape_.backward(loss, first(part), first(part - 1));
     copy(c.device, sums.as<float>() + parameters_.size(), c.device, &now->spots, sizeof now->spots, c.stream);
-    prior_.sample(data.ranks, RandomKey(seed_, Stream::prior, step, place), yt, keys);
-    on(c, [&](auto b) { interpolate(b, time, data.targets, yt); });
+    prior_.sample(item.ranks(), RandomKey(seed_, Stream::prior, step, place), yt, keys);
+    on(c, [&](auto b) { interpolate(b, time, item.targets(), yt); });
     tape_.forward();
     copy(c.device, sums.as<float>() + parameters_.grads().size() + slot, c.device, tape_.value(loss).data, sizeof(float), c.stream);
-    tape_.backward(loss, passed);
+    tape_.backward(loss, first(0));
   };
-  tell(slot);
-  if (!in_graphs()) return record(), work();
+  const auto between = [&](size_t part) {
+    if (final) final(part);
+  };
+  tell(slot, item.size());
+  if (!in_graphs()) {
+    record();
+    for (size_t part = 0; part < parts; part++) work(part), between(part);
+    return;
+  }
   const Graph& graph = g.graph();
   replays_.run("training step",
                {uint64_t(slot), uint64_t(graph.n), uint64_t(graph.k), uint64_t(g.frames().values.size()), address(sums.data),
-                address(data.inputs.data), address(data.targets.data), address(data.ranks.data), address(g.frames().values.data),
+                address(item.inputs().data), address(item.targets().data), address(item.ranks().data), address(g.frames().values.data),
                 address(graph.idx.data), address(graph.distance.data), address(graph.reverse_start.data), address(graph.reverse.data),
-                address(arena_.data()), address(flow_.data())},
-               record, work);
+                address(arena_.data()), address(flow_.data()), uint64_t(parts)},
+               parts, record, work, between);
 }
 
 void Trainer::run_slots(int begin, int end) {
@@ -173,7 +177,7 @@ Tensor Trainer::sum_slots() {
 // Each rank adds up its own slots to nodes of the tree, and all the nodes to its root; a rank without slots takes part as one of zeros.
 Tensor Trainer::sum_over_ranks() {
   const Context c = tape_.context();
-  const SlotRange own = slots_of(config_.batch, ranks_.rank(), ranks_.size());
+  const SlotRange own = own_slots();
   const int64_t size = mine_.tensor().cols();
   const auto keep = [&](int64_t place) {
     const Tensor t = sum_.total();
@@ -201,22 +205,19 @@ Tensor Trainer::sum_over_ranks() {
 // left of the last part alone.
 Tensor Trainer::sum_by_parts(SlotRange own) {
   const bool idle = own.begin == own.end;
-  size_t next = 0;
-  const auto exchange = [&] {
-    const Bucket& b = buckets_[next++];
+  const auto exchange = [&](size_t bucket) {
+    const Bucket& b = buckets_[bucket];
     const Tensor part = idle ? view(mine_.as<float>() + b.begin, {b.end - b.begin}) : sum_.part(b.begin, b.end);
     ranks_.all_reduce_sum(part, b.name.c_str(), reduce_ == Reduce::overlapped);
   };
+  const bool early = !idle && reduce_ == Reduce::overlapped;
   if (idle) {
     fill(Device::cuda, mine_.tensor().data, 0, mine_.tensor().bytes(), tape_.context().stream);
   } else {
     run_slots(own.begin, own.end - 1);
-    run(prepare(own.end - 1), own.end - 1, sum_.next(), [&](int node) {
-      const bool early = reduce_ == Reduce::overlapped && tape_.size() == planned_;
-      while (early && next < buckets_.size() && buckets_[next].first >= node) exchange();
-    });
+    run(prepare(own.end - 1), own.end - 1, sum_.next(), early ? std::function<void(size_t)>(exchange) : nullptr);
   }
-  while (next < buckets_.size()) exchange();
+  for (size_t i = 0; i < buckets_.size() && !early; i++) exchange(i);
   ranks_.join();
   return idle ? view(mine_.as<float>(), {mine_.tensor().cols()}) : sum_.whole();
 }
@@ -242,6 +243,7 @@ StepReport Trainer::step() {
         "optimiser", {address(total.data), address(optimizer_.sums.data()), address(optimizer_.m.tensor().data)}, [] {}, update);
   else update();
   losses_.fetch(losses);
+  choose_next();
   // Only here does the host wait for a device.
   ranks_.wait();
   report.grad_norm = adamw_finish(c, optimizer_);
@@ -261,7 +263,7 @@ void Trainer::name_non_finite(double loss, double norm) {
     explicit Checked(Tape& t) : tape(t) { tape.check_finite(true); }
     ~Checked() { tape.check_finite(false); }
   } checked(tape_);
-  const SlotRange own = slots_of(config_.batch, ranks_.rank(), ranks_.size());
+  const SlotRange own = own_slots();
   std::string found;
   for (int slot = own.begin; slot < own.end && found.empty(); slot++) {
     const int64_t slide = slide_of(slot);

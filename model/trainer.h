@@ -68,7 +68,7 @@ class Trainer {
   /// Replaces the weights by their running average, if one is kept.
   void use_average();
   [[nodiscard]] Tape& tape() { return tape_; }
-  /// The graphs of a GPU: one for each whole slide and slot, and the optimiser's.
+  /// The graphs of a GPU: those of each whole slide and slot, and the optimiser's.
   [[nodiscard]] const Replays& replays() const { return replays_; }
 
  private:
@@ -77,18 +77,17 @@ class Trainer {
     KeyPlace place;  // of the prior's and the dropouts' keys
     float time, spots;
   };
-  /// An item's numbers in the memory of the device.
-  struct Data {
-    Tensor inputs, targets, ranks;
-  };
 
-  [[nodiscard]] int64_t slide_of(int slot) const { return order_.slide_of(steps_done() * config_.batch + slot); }
-  [[nodiscard]] RandomKey disc_key(int slot) const { return {seed_, Stream::item, uint32_t(steps_done()), uint32_t(slot) + 2}; }
+  [[nodiscard]] int64_t slide_of(int slot, int64_t step) const { return order_.slide_of(step * config_.batch + slot); }
+  [[nodiscard]] int64_t slide_of(int slot) const { return slide_of(slot, steps_done()); }
+  [[nodiscard]] RandomKey disc_key(int slot, int64_t step) const { return {seed_, Stream::item, uint32_t(step), uint32_t(slot) + 2}; }
   [[nodiscard]] int64_t spots_of(int slot) const;
-  Data prepare(int slot);
-  void tell(int slot);
+  [[nodiscard]] SlotRange own_slots() const { return slots_of(config_.batch, ranks_.rank(), ranks_.size()); }
+  const Item& prepare(int slot);
+  void choose_next();
+  void tell(int slot, int64_t spots);
   [[nodiscard]] bool in_graphs() const;
-  void run(const Data& data, int slot, const Tensor& sums, const std::function<void(int node)>& passed = {});
+  void run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& final = {});
   void run_slots(int begin, int end);
   Tensor sum_slots();
   Tensor sum_over_ranks();
@@ -112,12 +111,11 @@ class Trainer {
   Array mine_, all_;             // of several ranks: this one's nodes of the tree, and everyone's
   std::vector<Tensor> nodes_;    // in all_
   std::vector<int> levels_;
-  std::vector<std::unique_ptr<Geometry>> geometries_;  // of whole slides
-  std::vector<Array> resident_;                        // of whole slides on a device: inputs, targets and ranks of each
-  Item item_;
+  std::vector<std::unique_ptr<ResidentSlide>> resident_;
+  std::vector<std::unique_ptr<Item>> items_;  // of each slot
   Tape tape_;
-  Storage arena_, flow_, disc_;  // flow_: Now, then Y_t; disc_: a disc's numbers on a device
-  Storage told_;                 // the host's side of Now, of each slot
+  Storage arena_, flow_;  // flow_: Now, then Y_t
+  Storage told_;          // the host's side of Now, of each slot
   size_t arena_bytes_ = 0;
   Returned losses_;
   Replays replays_;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+
+#include "ops/gather.h"
 
 namespace stflow {
 
@@ -29,11 +32,20 @@ Tensor table(const std::vector<float>& v, int64_t rows) {
 
 }  // namespace
 
-void Item::set_whole(const TrainingSlide& s, const Geometry& geometry) {
-  inputs_ = table(s.inputs, s.slide->size());
-  targets_ = table(s.targets, s.slide->size());
-  ranks_ = s.slide->ranks();
-  geometry_ = &geometry;
+ResidentSlide::ResidentSlide(const TrainingSlide& s, const GeometryConfig& config, const Context& context)
+    : s_(s), geometry_(context), inputs_(table(s.inputs, s.slide->size())), targets_(table(s.targets, s.slide->size())),
+      ranks_(s.slide->ranks()) {
+  geometry_.build(s.slide->coords(), s.slide->ranks(), config, DType::f32);
+  if (context.device == Device::cpu) return;
+  for (Tensor* t : {&inputs_, &targets_, &ranks_}) *t = copies_.emplace_back(copy_of(*t, Device::cpu, context.device, context.stream));
+}
+
+Item::Item(const Context& context) : context_(context), own_(context), upload_(context.device) {
+  for (Storage* s : {&rows_there_, &input_memory_, &target_memory_}) *s = Storage(0, context.device);
+}
+
+void Item::set_whole(const ResidentSlide& s) {
+  inputs_ = s.inputs(), targets_ = s.targets(), ranks_ = s.ranks(), geometry_ = &s.geometry();
 }
 
 int64_t Item::disc_size(int64_t total, const RandomKey& key) {
@@ -41,45 +53,66 @@ int64_t Item::disc_size(int64_t total, const RandomKey& key) {
   return std::min(total, std::max<int64_t>(2, int64_t(std::floor(double(total) * open01(r.v[0], r.v[1])))));
 }
 
-void Item::set_disc(const TrainingSlide& s, const Geometry& slide_geometry, const GeometryConfig& config, const RandomKey& key) {
-  const Slide& slide = *s.slide;
-  const int64_t total = slide.size();
+void Item::choose_disc(const Slide& slide, const RandomKey& key) {
+  if (chosen_of_ == &slide && chosen_by_ == key) return;
+  chosen_of_ = &slide, chosen_by_ = key;
+  const int64_t total = slide.size(), n = disc_size(total, key);
   const Philox4 r = key.draw(0);
-  const int64_t n = disc_size(total, key);
-  const int64_t centre_rank = int64_t(((uint64_t(r.v[2]) << 32) | r.v[3]) % uint64_t(total));
   // By rank, so that the disc does not depend on the order of rows.
   by_rank_.resize(size_t(total));
-  for (int64_t i = 0; i < total; i++) by_rank_[size_t(slide.rank[size_t(i)])] = i;
-  const int64_t centre = by_rank_[size_t(centre_rank)];
+  for (int64_t i = 0; i < total; i++) by_rank_[size_t(slide.rank[size_t(i)])] = int32_t(i);
+  const auto centre = size_t(by_rank_[size_t(((uint64_t(r.v[2]) << 32) | r.v[3]) % uint64_t(total))]);
   distance_.resize(size_t(total));
-  for (int64_t i = 0; i < total; i++) {
-    const double dx = slide.xy[size_t(2 * i)] - slide.xy[size_t(2 * centre)],
-                 dy = slide.xy[size_t(2 * i + 1)] - slide.xy[size_t(2 * centre + 1)];
-    distance_[size_t(i)] = dx * dx + dy * dy;
+  for (size_t i = 0; i < size_t(total); i++) {
+    const double dx = slide.xy[2 * i] - slide.xy[2 * centre], dy = slide.xy[2 * i + 1] - slide.xy[2 * centre + 1];
+    distance_[i] = dx * dx + dy * dy;
   }
   rows_ = by_rank_;
-  auto nearer = [&](int64_t a, int64_t b) {
+  const auto rank = [&](int32_t i) { return slide.rank[size_t(i)]; };
+  const auto nearer = [&](int32_t a, int32_t b) {
     const double da = distance_[size_t(a)], db = distance_[size_t(b)];
-    return da != db ? da < db : slide.rank[size_t(a)] < slide.rank[size_t(b)];
+    return da != db ? da < db : rank(a) < rank(b);
   };
   std::nth_element(rows_.begin(), rows_.begin() + (n - 1), rows_.end(), nearer);
   rows_.resize(size_t(n));
-  std::sort(rows_.begin(), rows_.end(), [&](int64_t a, int64_t b) { return slide.rank[size_t(a)] < slide.rank[size_t(b)]; });
-
-  const int64_t width = int64_t(s.inputs.size()) / total, genes = int64_t(s.targets.size()) / total;
-  input_memory_.resize(size_t(n * width)), target_memory_.resize(size_t(n * genes)), xy_.resize(size_t(2 * n)),
-      rank_memory_.resize(size_t(n));
-  for (int64_t i = 0; i < n; i++) {
-    const int64_t row = rows_[size_t(i)];
-    std::copy_n(s.inputs.begin() + row * width, width, input_memory_.begin() + i * width);
-    std::copy_n(s.targets.begin() + row * genes, genes, target_memory_.begin() + i * genes);
-    std::copy_n(slide.xy.begin() + 2 * row, 2, xy_.begin() + 2 * i);
-    rank_memory_[size_t(i)] = int32_t(i);
+  std::sort(rows_.begin(), rows_.end(), [&](int32_t a, int32_t b) { return rank(a) < rank(b); });
+  xy_.resize(size_t(2 * n)), rank_memory_.resize(size_t(n));
+  for (size_t i = 0; i < size_t(n); i++) {
+    std::copy_n(slide.xy.begin() + 2 * rows_[i], 2, xy_.begin() + std::ptrdiff_t(2 * i));
+    rank_memory_[i] = int32_t(i);
   }
-  inputs_ = table(input_memory_, n), targets_ = table(target_memory_, n);
+}
+
+// The rows of the disc, and its ranks, which are 0, 1, 2 ...
+void Item::gather(const ResidentSlide& s) {
+  const auto n = int64_t(rows_.size());
+  const size_t bytes = aligned(size_t(n) * sizeof(int32_t));
+  Tensor rows{rows_.data(), {n}, DType::i32};
   ranks_ = {rank_memory_.data(), {n}, DType::i32};
-  own_.build({xy_.data(), {n, 2}, DType::f64}, ranks_, config, DType::f32, slide_geometry.unit());
+  if (context_.device == Device::cuda) {
+    auto* here = static_cast<char*>(upload_.room(2 * bytes));
+    std::memcpy(here, rows.data, rows.bytes()), std::memcpy(here + bytes, ranks_.data, ranks_.bytes());
+    rows_there_.reserve(2 * bytes);
+    rows.data = rows_there_.data(), ranks_.data = static_cast<char*>(rows_there_.data()) + bytes;
+    upload_.send(rows.data, bytes + ranks_.bytes(), context_.stream);
+  }
+  inputs_ = {nullptr, {n, s.inputs().cols()}, DType::f32}, targets_ = {nullptr, {n, s.targets().cols()}, DType::f32};
+  input_memory_.reserve(inputs_.bytes()), target_memory_.reserve(targets_.bytes());
+  inputs_.data = input_memory_.data(), targets_.data = target_memory_.data();
+  on(context_, [&](auto b) { gather_forward(b, s.inputs(), rows, inputs_), gather_forward(b, s.targets(), rows, targets_); });
+}
+
+void Item::set_disc(const ResidentSlide& s, const GeometryConfig& config, const RandomKey& key) {
+  choose_disc(s.slide(), key);
+  gather(s);
+  own_.build({xy_.data(), {size(), 2}, DType::f64}, {rank_memory_.data(), {size()}, DType::i32}, config, DType::f32, s.geometry().unit());
   geometry_ = &own_;
+}
+
+void Item::reserve(const ResidentSlide& s, const GeometryConfig& config) {
+  rows_ = s.slide().rank, xy_ = s.slide().xy, rank_memory_ = rows_, chosen_of_ = nullptr;
+  gather(s);
+  own_.build(s.slide().coords(), s.slide().ranks(), config, DType::f32, s.geometry().unit());
 }
 
 }  // namespace stflow

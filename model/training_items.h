@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "engine/random.h"
+#include "engine/storage.h"
 #include "model/geometry.h"
 #include "model/slide.h"
 
@@ -27,17 +28,39 @@ struct TrainingSlide {
   std::vector<float> inputs, targets;
 };
 
-/// One item, in memory that is reused from step to step.
+/// A training slide where a context's device reads it: on the CPU where it is, on a GPU copied there, once for all its items.
+class ResidentSlide {
+ public:
+  /// `s` must stay.
+  ResidentSlide(const TrainingSlide& s, const GeometryConfig& config, const Context& context);
+  [[nodiscard]] const Slide& slide() const { return *s_.slide; }
+  [[nodiscard]] const Tensor& inputs() const { return inputs_; }
+  [[nodiscard]] const Tensor& targets() const { return targets_; }
+  [[nodiscard]] const Tensor& ranks() const { return ranks_; }  // (n) i32
+  [[nodiscard]] const Geometry& geometry() const { return geometry_; }
+
+ private:
+  const TrainingSlide& s_;
+  Geometry geometry_;
+  Tensor inputs_, targets_, ranks_;
+  std::vector<Array> copies_;  // of a GPU's
+};
+
+/// One item, in memory that is reused from step to step. All its tensors are where the context's device reads them.
 class Item {
  public:
-  /// inputs(), targets() and ranks() are in the host's memory, geometry() is in that of the context's device.
-  explicit Item(const Context& context = {}) : own_(context) {}
+  explicit Item(const Context& context = {});
 
-  /// The whole slide. `geometry` is the slide's and must stay.
-  void set_whole(const TrainingSlide& s, const Geometry& geometry);
+  /// The whole slide, which must stay.
+  void set_whole(const ResidentSlide& s);
   /// A disc: n = max(2, floor(N u)) spots nearest to a random spot (itself included; ties by rank), u and the centre from `key`.
-  /// Lengths keep the slide's unit.
-  void set_disc(const TrainingSlide& s, const Geometry& slide_geometry, const GeometryConfig& config, const RandomKey& key);
+  /// Lengths keep the slide's unit. Where the slide was given to reserve() and frames are the reference's, the host neither waits for a
+  /// GPU nor asks for its memory.
+  void set_disc(const ResidentSlide& s, const GeometryConfig& config, const RandomKey& key);
+  /// The host's part of that, which takes longest: before a set_disc() of the same slide and key it need not be done there.
+  void choose_disc(const Slide& slide, const RandomKey& key);
+  /// Memory for discs of s.
+  void reserve(const ResidentSlide& s, const GeometryConfig& config);
 
   /// How many spots the disc of this key has on a slide of `total`.
   static int64_t disc_size(int64_t total, const RandomKey& key);
@@ -49,13 +72,19 @@ class Item {
   [[nodiscard]] const Geometry& geometry() const { return *geometry_; }
 
  private:
+  void gather(const ResidentSlide& s);
+
+  Context context_;
   Tensor inputs_, targets_, ranks_;
   const Geometry* geometry_ = nullptr;
+  // Of a disc:
   Geometry own_;
-  std::vector<float> input_memory_, target_memory_;
+  Upload upload_;
+  Storage rows_there_, input_memory_, target_memory_;
   std::vector<double> xy_, distance_;
-  std::vector<int32_t> rank_memory_;
-  std::vector<int64_t> rows_, by_rank_;
+  std::vector<int32_t> rank_memory_, rows_, by_rank_;
+  const Slide* chosen_of_ = nullptr;  // whose spots rows_ are,
+  RandomKey chosen_by_;               // and by which key
 };
 
 }  // namespace stflow

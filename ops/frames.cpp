@@ -41,7 +41,7 @@ constexpr int64_t kGrain = 512;
 
 int64_t degenerate_spots(const Neighbourhoods& a) {
   std::atomic<int64_t> degenerate{0};
-  if (a.k > 0)
+  if (a.exact && a.k > 0)
     parallel_for(a.n, kGrain, [&](int64_t first, int64_t last) {
       int64_t found = 0;
       for (int64_t i = first; i < last; i++) found += Axes(a, i).kind == Axes::circle;

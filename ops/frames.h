@@ -17,7 +17,7 @@ inline constexpr double kMinAnisotropy = 1e-6;
 struct Frames {
   Tensor values;           // (n, k, count, 3): [minor, major, distance] of the edge in each frame
   int count = 4;           // frames of every edge; 8 when the mode is exact and some spot of the slide is degenerate
-  int64_t degenerate = 0;  // spots without defined axes; in mode reference their values are arbitrary
+  int64_t degenerate = 0;  // spots without defined axes; not counted in mode reference, where their values are arbitrary
 
   Storage scratch;  // of whoever fills them
 
@@ -36,7 +36,7 @@ struct Frames {
 /// over when count is 8). Degenerate spot: the circle of radius ||centred x_j|| at angles 22.5, 67.5, ... degrees,
 /// counted from the edge itself, so that no axis is referred to. Neighbours all in one place: p = q = 0.
 void average_frames(const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames, int least = 4);
-/// The same where all of it is in the device's memory and `type` is f32. Waits for the device once, for the number of
+/// The same where all of it is in the device's memory and `type` is f32. In mode exact it waits for the device, for the number of
 /// degenerate spots.
 void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode mode, double unit, DType type, Frames& frames,
                     int least = 4);

@@ -247,20 +247,17 @@ void build_knn(const Tensor& coords, const Tensor& rank, int k, Graph& graph) {
   graph.build_reverse(rank);
 }
 
-void build_knn(Cuda on, const Tensor& coords, const Tensor& rank, int k, Graph& graph) {
-  const int64_t n = coords.shape[0];
-  verify_arguments(coords, rank, k);
-  check(graph.device() == Device::cuda, "knn: a graph in the host's memory");
-  const Survey s = survey(on, coords, rank, graph.scratch);
-  if (s.bad < n) {
-    Point p{};
-    copy(Device::cpu, &p, Device::cuda, coords.as<Point>() + s.bad, sizeof p, on.stream);
-    refuse(s.bad, p);
-  }
-  check(s.misranked == n, "knn: the rank of spot {} is no permutation", s.misranked);
+void build_knn(Cuda on, const Spots& here, const Spots& there, int k, Graph& graph) {
+  const int64_t n = here.coords.shape[0];
+  verify_arguments(here.coords, here.rank, k);
+  verify_arguments(there.coords, there.rank, k);
+  check(graph.device() == Device::cuda && there.coords.shape[0] == n, "knn: {} spots, {} on the device, expected as many and a graph there",
+        n, there.coords.shape[0]);
+  const auto* at = here.coords.as<const Point>();
+  verify(at, here.rank.as<int32_t>(), n);
   graph.resize(n, neighbours_of(n, k));
-  if (graph.k > 0) search_cells(on, CellGrid(s, n), coords, rank, graph);
-  build_reverse(on, rank, graph);
+  if (graph.k > 0) search_cells(on, CellGrid(at, n), there, graph);
+  build_reverse(on, there.rank, graph);
 }
 
 double median_neighbour_distance(const Graph& graph) { return median_nearest(graph.distance.as<double>(), graph.n, graph.k); }

@@ -16,9 +16,14 @@ inline constexpr double kTieTolerance = 1e-9;
 /// Throws Exit::data for a coordinate that is not finite or beyond 1e12.
 void build_knn(const Tensor& coords, const Tensor& rank, int k, Graph& graph);
 
-/// The same graph, byte for byte, of coords and rank in the device's memory, into a graph there. O(n) for layouts without gaps; where a
-/// share of all spots lies in one place or in clusters far apart, O(n) for each of those spots. Waits for the device once.
-void build_knn(Cuda on, const Tensor& coords, const Tensor& rank, int k, Graph& graph);
+/// coords (n, 2) f64 and rank (n) i32 in one memory.
+struct Spots {
+  Tensor coords, rank;
+};
+/// The same graph, byte for byte, into one in the device's memory. `there` is a copy of `here`, the host's, in the device's. O(n) for
+/// layouts without gaps; where a share of all spots lies in one place or in clusters far apart, O(n) for each of those spots. Waits for
+/// nothing, and asks for no memory for a graph of a size seen before or smaller.
+void build_knn(Cuda on, const Spots& here, const Spots& there, int k, Graph& graph);
 
 /// The median over spots of the distance to the nearest neighbour elsewhere (distance > 0); 1 if no spot has one.
 /// The unit of length of a slide, in the coordinates' unit.

@@ -1,6 +1,7 @@
 #include "engine/cuda/devices.h"
 
 #include "engine/cuda/cuda.h"
+#include "engine/cuda/memory.h"
 
 #ifdef __CUDACC__
 #include <cublasLt.h>
@@ -32,7 +33,8 @@ std::vector<CudaDevice> cuda_devices(std::string& why_none) {
     cuda_check(cudaGetDeviceProperties(&p, i), "devices");
     CudaDevice d{p.name, p.major, p.minor, p.multiProcessorCount, 0, 0};
     cuda_check(cudaSetDevice(i), "devices");
-    cuda_check(cudaMemGetInfo(&d.free, &d.total), "devices");
+    const CudaMemory m = cuda_memory();
+    d.free = m.free, d.total = m.total;
     devices.push_back(d);
   }
   cuda_check(cudaSetDevice(current), "devices");
@@ -94,6 +96,12 @@ CudaEvent::CudaEvent() {
 CudaEvent::~CudaEvent() { (void)cudaEventDestroy(static_cast<cudaEvent_t>(event_)); }
 void CudaEvent::record(void* stream) { cuda_check(cudaEventRecord(static_cast<cudaEvent_t>(event_), stream_of({stream})), "event"); }
 void CudaEvent::wait() const { cuda_check(cudaEventSynchronize(static_cast<cudaEvent_t>(event_)), "event"); }
+bool CudaEvent::done() const {
+  const cudaError_t e = cudaEventQuery(static_cast<cudaEvent_t>(event_));
+  if (e == cudaErrorNotReady) return false;
+  cuda_check(e, "event");
+  return true;
+}
 #else
 std::vector<CudaDevice> cuda_devices(std::string& why_none) {
   why_none = "this build has no CUDA; `make CUDA=1` builds it in";
@@ -117,6 +125,7 @@ void CudaEvent::record(void* stream) {
   stream_ = stream, number_ = emulator::enqueued();
 }
 void CudaEvent::wait() const { emulator::wait(stream_, number_); }
+bool CudaEvent::done() const { return emulator::arrived(stream_, number_); }
 #endif
 
 }  // namespace stflow

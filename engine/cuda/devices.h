@@ -55,6 +55,8 @@ class CudaEvent {
   void record(void* stream);
   /// The host waits until the work before it is done; at once where it was never recorded. Throws Exit::device for what went wrong in it.
   void wait() const;
+  /// Whether it is done, without waiting; true where it was never recorded.
+  [[nodiscard]] bool done() const;
 
  private:
   void* event_ = nullptr;

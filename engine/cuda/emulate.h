@@ -81,6 +81,8 @@ void follow(void* later, void* earlier);
 /// The host waits: for all streams, or for the copies up to `number` of one.
 void wait();
 void wait(void* stream, int64_t number);
+/// True when the host has waited for those copies.
+bool arrived(void* stream, int64_t number);
 /// The same without being counted: the stream is found done. Throws Error (Exit::internal) for pinned memory that has changed.
 void arrive(void* stream);
 

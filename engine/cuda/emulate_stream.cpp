@@ -161,6 +161,11 @@ void wait(void* stream, int64_t number) {
   settle([=](const Pending& p) { return p.in(stream) && p.number <= number; });
 }
 
+bool arrived(void* stream, int64_t number) {
+  const std::lock_guard<std::mutex> hold(lock);
+  return std::none_of(pending.begin(), pending.end(), [=](const Pending& p) { return p.in(stream) && p.number <= number; });
+}
+
 void arrive(void* stream) {
   settle([=](const Pending& p) { return p.in(stream); });
 }

@@ -1,6 +1,6 @@
 // At 10,000 spots with 8 neighbours on an H100 (3.0 TB/s): reads coordinates and lists twice and distances, 1.6 MB, and writes the frames,
 // 3.8 MB (7.7 where 8 are needed): 1.8 us. A thread takes an edge and works out its spot's axes again, from L1, so that they need no
-// memory. The number of degenerate spots comes to the host in between, which decides how many frames there are.
+// memory. In mode exact the number of degenerate spots comes to the host in between, which decides how many frames there are.
 #include "engine/cuda/cuda.h"
 #include "ops/frame_axes.h"
 
@@ -26,11 +26,13 @@ void average_frames(Cuda on, const Tensor& coords, const Graph& graph, FrameMode
   check(type == DType::f32 && graph.device() == Device::cuda, "frames: {} on the device, expected f32 and a graph there", name_of(type));
   Neighbourhoods a(coords, graph, mode, unit);
   int degenerate = 0;
-  frames.scratch.reserve(sizeof(int));
-  auto* counter = static_cast<int*>(frames.scratch.data());
-  fill(Device::cuda, counter, 0, sizeof(int), on.stream);
-  if (a.k > 0) launch("frames_degenerate", degenerate_kernel, {blocks_for(a.n, kThreads), kThreads, 0, stream_of(on)}, a, counter);
-  copy(Device::cpu, &degenerate, Device::cuda, counter, sizeof(int), on.stream);
+  if (a.exact && a.k > 0) {
+    frames.scratch.reserve(sizeof(int));
+    auto* counter = static_cast<int*>(frames.scratch.data());
+    fill(Device::cuda, counter, 0, sizeof(int), on.stream);
+    launch("frames_degenerate", degenerate_kernel, {blocks_for(a.n, kThreads), kThreads, 0, stream_of(on)}, a, counter);
+    copy(Device::cpu, &degenerate, Device::cuda, counter, sizeof(int), on.stream);
+  }
   a.shape(degenerate, least, type, frames);
   launch("frames", frames_kernel, {blocks_for(a.n * a.k, kThreads), kThreads, 0, stream_of(on)}, a, frames.values.as<float>());
 }

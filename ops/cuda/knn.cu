@@ -1,5 +1,5 @@
 // At 10,000 spots with 8 neighbours on an H100 (3.0 TB/s): reads coordinates and ranks, writes lists, distances and reverse lists, 1.5 MB,
-// 0.5 us; twelve launches and the survey's way to the host cost more, once per slide. One thread searches for one spot: on a slide without
+// 0.5 us; ten launches cost more, once per slide. One thread searches for one spot: on a slide without
 // gaps it looks at some 20 to 50 spots twice for each group of ties, so O(n). With m spots in a cell (many in one place, tight clusters far
 // apart) it is O(n m): right all the same, as only the bounds of a search depend on the cells.
 // Spots come into their cells, and edges into their first lists, in any order; what is read from them are minima, maxima and ranks.
@@ -14,31 +14,6 @@ constexpr unsigned kThreads = 128;
 constexpr int kBlock = 512;  // threads of a kernel that is one block
 
 __device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-
-__device__ Survey merged(const Survey& a, const Survey& b) {
-  return {fmin(a.x0, b.x0), fmin(a.y0, b.y0), fmax(a.x1, b.x1), fmax(a.y1, b.y1), min(a.bad, b.bad), min(a.misranked, b.misranked)};
-}
-
-// One block. order[r] becomes a spot of rank r: of two with one rank, one finds the other there.
-__global__ void survey_kernel(const Point* __restrict__ at, const int* __restrict__ rank, int n, int* order, Survey* __restrict__ out) {
-  Survey* all = shared_array<Survey, kBlock, class Surveys>();
-  const int t = int(threadIdx.x);
-  Survey s{INFINITY, INFINITY, -INFINITY, -INFINITY, n, n};
-  for (int i = t; i < n; i += kBlock) {
-    const Point p = at[i];
-    s = merged(s, {p.x, p.y, p.x, p.y, acceptable(p) ? n : i, n});
-    if (rank[i] >= 0 && rank[i] < n) order[rank[i]] = i;
-  }
-  __syncthreads();
-  for (int i = t; i < n; i += kBlock)
-    if (rank[i] < 0 || rank[i] >= n || order[rank[i]] != i) s.misranked = min(s.misranked, i);
-  all[t] = s;
-  for (int half = kBlock / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (t < half) all[t] = merged(all[t], all[t + half]);
-  }
-  if (t == 0) *out = all[0];
-}
 
 __global__ void cell_kernel(CellGrid grid, const Point* __restrict__ at, int64_t n, int* __restrict__ cell) {
   const int64_t i = element();
@@ -169,26 +144,15 @@ __global__ void reverse_kernel(const int* __restrict__ idx, const int* __restric
 
 }  // namespace
 
-Survey survey(Cuda on, const Tensor& coords, const Tensor& rank, Storage& scratch) {
-  const int64_t n = coords.shape[0];
-  scratch.reserve(sizeof(Survey) + size_t(n) * sizeof(int));
-  auto* there = static_cast<Survey*>(scratch.data());
-  launch("knn_survey", survey_kernel, {1, kBlock, 0, stream_of(on)}, coords.as<const Point>(), rank.as<int32_t>(), n,
-         reinterpret_cast<int*>(there + 1), there);
-  Survey here{};
-  copy(Device::cpu, &here, Device::cuda, there, sizeof here, on.stream);
-  return here;
-}
-
-void search_cells(Cuda on, const CellGrid& grid, const Tensor& coords, const Tensor& rank, Graph& graph) {
+void search_cells(Cuda on, const CellGrid& grid, const Spots& there, Graph& graph) {
   const int64_t n = graph.n;
-  graph.scratch.reserve(size_t(2 * n + grid.cells() + 1) * sizeof(int));
+  graph.scratch.reserve(size_t(2 * n + CellGrid::most_cells(n) + 1) * sizeof(int));
   auto *cell = static_cast<int*>(graph.scratch.data()), *spots = cell + n, *start = spots + n;
-  const auto* at = coords.as<const Point>();
+  const auto* at = there.coords.as<const Point>();
   const Launch each{blocks_for(n, kThreads), kThreads, 0, stream_of(on)};
   launch("knn_cell", cell_kernel, each, grid, at, n, cell);
   sort_by_key(on, cell, n, grid.cells(), start, spots);
-  launch("knn_search", search_kernel, each, Cells{grid, at, start, spots}, rank.as<int32_t>(), n, graph.k, graph.idx.as<int32_t>(),
+  launch("knn_search", search_kernel, each, Cells{grid, at, start, spots}, there.rank.as<int32_t>(), n, graph.k, graph.idx.as<int32_t>(),
          graph.distance.as<double>());
 }
 

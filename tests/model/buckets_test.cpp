@@ -45,14 +45,14 @@ TEST_CASE("buckets: parts of the gradients are final when their node has been pa
     return std::vector<float>(g + b.begin, g + std::min(b.end, set.grads().size()));
   };
   std::vector<std::vector<float>> when_final;
-  int last = tape.size();
-  tape.backward(loss, [&](int node) {
-    CHECK(node == last - 1);
-    last = node;
-    while (when_final.size() < 3 && buckets[when_final.size()].first >= node) when_final.push_back(part_of(buckets[when_final.size()]));
-  });
-  CHECK(last == 1);
-  REQUIRE(when_final.size() == 3);
+  int end = tape.size();
+  for (const Bucket& b : buckets) {
+    tape.backward(loss, b.first, end);
+    end = b.first;
+    when_final.push_back(part_of(b));
+  }
+  CHECK_THROWS_WITH_AS(tape.backward(loss, end + 1, end), doctest::Contains("backward: nodes"), Error);
+  tape.backward(loss, 0, end);
   CHECK(buckets[0].first > buckets[1].first);
   CHECK(buckets[1].first > buckets[2].first);
   for (size_t i = 0; i < 3; i++) {

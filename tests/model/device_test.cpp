@@ -192,6 +192,29 @@ TEST_CASE("device: training in graphs gives the bytes of training kernel by kern
   CHECK(whole.second == plain.second);
 }
 
+TEST_CASE("device: steps on discs neither allocate, nor wait, nor stage") {
+  if (!cuda_is_emulated()) return;
+  const std::vector<Slide> train = test::synthetic_slides({31, 40, 25});
+  ModelConfig config = small(ItemLaw::disc);
+  config.geometry = {6, FrameMode::reference, false}, config.training.batch = 2, config.epochs = 12;
+  Fit fit(config, kGenes, train, {}, device());
+  emulator::Counts before;
+  std::vector<int64_t> spots;
+  StepReport r;
+  while (spots.size() < 12) {
+    REQUIRE(fit.step(r));
+    const emulator::Counts now = emulator::counts();
+    if (r.step > 1) {
+      CHECK(now.allocations == before.allocations);
+      CHECK(now.pageable == before.pageable);
+      CHECK(now.waits_before_work == before.waits);
+    }
+    before = emulator::counts();
+    spots.push_back(r.spots);
+  }
+  CHECK(*std::max_element(spots.begin(), spots.end()) > 2 * *std::min_element(spots.begin(), spots.end()));
+}
+
 TEST_CASE("device: sampling in a graph gives the bytes of sampling kernel by kernel, for each slide that comes again") {
   ModelConfig config = test::small_config();
   config.denoiser.features = 6, config.denoiser.genes = 4;

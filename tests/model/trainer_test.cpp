@@ -171,13 +171,12 @@ TEST_CASE("discs: max(2, floor(N u)) spots, the nearest to one of them, whatever
   const Slide slide = test::synthetic_slide("A", 45, 6, 4, 3);
   const Slide mixed = test::reordered(slide, test::shuffled(45, 8));
   const TrainingSlide a{&slide, slide.features, log1p(slide.counts)}, b{&mixed, mixed.features, log1p(mixed.counts)};
-  Geometry whole;
-  whole.build(slide.coords(), slide.ranks(), config, DType::f32);
+  const ResidentSlide at(a, config, {}), bt(b, config, {});
   Item item, other;
   double mean = 0;
   for (uint32_t draw = 0; draw < 200; draw++) {
     const RandomKey key(4, Stream::item, draw, 2);
-    item.set_disc(a, whole, config, key), other.set_disc(b, whole, config, key);
+    item.set_disc(at, config, key), other.set_disc(bt, config, key);
     const Philox4 r = key.draw(0);
     REQUIRE(item.size() == std::max<int64_t>(2, int64_t(std::floor(45 * open01(r.v[0], r.v[1])))));
     mean += double(item.size()) / 200;
@@ -187,7 +186,7 @@ TEST_CASE("discs: max(2, floor(N u)) spots, the nearest to one of them, whatever
                                {item.geometry().frames().values, other.geometry().frames().values},
                                {item.geometry().graph().idx, other.geometry().graph().idx}})
       REQUIRE(bytes_of_tensor(x) == bytes_of_tensor(y));
-    CHECK(item.geometry().unit() == whole.unit());
+    CHECK(item.geometry().unit() == at.geometry().unit());
     // Which spots: features are all different.
     std::vector<bool> inside(45, false);
     for (int64_t i = 0; i < item.size(); i++)

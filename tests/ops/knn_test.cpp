@@ -149,7 +149,7 @@ TEST_CASE("knn: the device's graph and median are the host's byte for byte, on e
       CAPTURE(k);
       build_knn(l.points(), l.ranks(), k, host);
       test::in_every_order([&] {
-        build_knn(Cuda{}, coords, rank, k, device);
+        build_knn(Cuda{}, {l.points(), l.ranks()}, {coords, rank}, k, device);
         REQUIRE(same(device.to(Device::cpu), host));
       });
       REQUIRE(median_neighbour_distance(Cuda{}, device) == median_neighbour_distance(host));
@@ -168,7 +168,10 @@ TEST_CASE("knn: the device refuses what the host refuses in the same words, and 
     return {Exit::ok, "accepted"};
   };
   Graph host, device(Device::cuda);
-  auto there = [&](Layout& layout) { build_knn(Cuda{}, test::on_device(layout.points()), test::on_device(layout.ranks()), 8, device); };
+  auto there = [&](Layout& layout) {
+    const Array coords = test::on_device(layout.points()), rank = test::on_device(layout.ranks());
+    build_knn(Cuda{}, {layout.points(), layout.ranks()}, {coords, rank}, 8, device);
+  };
   there(l);
   const void* memory = device.idx.data;
   there(pair);

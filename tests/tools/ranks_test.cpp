@@ -313,6 +313,13 @@ TEST_CASE("slow: ranks: NCCL's code path gives one rank's bytes in order, its ow
       CHECK_MESSAGE(r.code == 0, r.err);
     CHECK(test::results(data.path(beside)) == test::results(data.path(after)));
   }
+  // A graph for each part, or kernel by kernel: by the twelfth epoch each section has come to each slot.
+  for (const char* run : {"parts", "parts without"}) {
+    Words words = on_gpu(data, run, {"--reduce", "fast", "--epochs", "12"});
+    if (std::string(run) != "parts") words.push_back("--no-graph");
+    for (const test::Ran& r : test::run_ranks(2, words, with_stub())) CHECK_MESSAGE(r.code == 0, r.err);
+  }
+  CHECK(test::results(data.path("parts")) == test::results(data.path("parts without")));
   const auto predicted = [&](const std::string& run) { return test::read_file(data.path(run) + "/predictions/C.csv"); };
   CHECK(predicted("fast").size() == predicted("one").size());
 }

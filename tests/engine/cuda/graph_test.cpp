@@ -91,9 +91,12 @@ TEST_CASE("emulator: pinned memory is believed only after a wait, and may change
   CudaEvent event;
   const CudaStream side;
   host[0] = 7;
+  CHECK(event.done());
   copy(Device::cuda, x.tensor().data, Device::cpu, host, sizeof(float), side.get());
   event.record(side.get());
+  CHECK_FALSE(event.done());
   event.wait();
+  CHECK(event.done());
   host[0] = 8;  // the copy is done
   copy(Device::cuda, x.tensor().data, Device::cpu, host, sizeof(float), side.get());
   cuda_follow(nullptr, side.get());
@@ -108,6 +111,44 @@ TEST_CASE("emulator: pinned memory is believed only after a wait, and may change
   copy(Device::cuda, x.tensor().data, Device::cpu, host, sizeof(float));
   host[0] = 10;
   CHECK(refusal([] { cuda_wait(); }) == "emulator: pinned memory changed before the device had come to the copy from it");
+}
+
+TEST_CASE("upload: pinned memory of any size, which waits only for what the GPU has not come to") {
+  const Array x({8}, DType::f32, Device::cuda);
+  Upload upload(Device::cuda);
+  CudaEvent behind;
+  const auto send = [&](size_t n, float value) {
+    std::fill_n(static_cast<float*>(upload.room(n * sizeof(float))), n, value);
+    upload.send(x.tensor().data, n * sizeof(float), nullptr);
+  };
+  send(4, 1);
+  const int64_t waits = emulator::counts().waits, pageable = emulator::counts().pageable;
+  send(8, 2);  // nobody has waited for the first
+  CHECK(emulator::counts().waits == waits + 1);
+  behind.record(nullptr);
+  behind.wait();
+  send(2, 3);
+  CHECK(emulator::counts().waits == waits + 2);
+  CHECK(emulator::counts().pageable == pageable);
+  cuda_wait();
+  CHECK(read(x) == std::vector<float>{3, 3, 2, 2, 2, 2, 2, 2});
+  Upload on_cpu;
+  CHECK(on_cpu.room(100) != nullptr);
+  CHECK_THROWS_AS(on_cpu.send(x.tensor().data, 4, nullptr), Error);
+}
+
+TEST_CASE("emulator: work in parts is a graph for each, and what is between them is done each time") {
+  Replays r(gpu());
+  std::string done;
+  for (int i = 0; i < 4; i++)
+    r.run(
+        "of the test", {1}, 2, [&] { done += "p"; }, [&](size_t part) { done += std::to_string(part); }, [&](size_t) { done += "-"; });
+  CHECK(done ==
+        "p0-1-"
+        "p01--"
+        "--"
+        "--");
+  CHECK(r.size() == 2);
 }
 
 TEST_CASE("emulator: what comes again is replayed from the third time on, and not on a CPU") {

@@ -33,7 +33,10 @@ Tensor table(const std::vector<float>& v, int64_t rows) {
 }  // namespace
 
 ResidentSlide::ResidentSlide(const TrainingSlide& s, const GeometryConfig& config, const Context& context)
-    : s_(s), geometry_(context), inputs_(table(s.inputs, s.slide->size())), targets_(table(s.targets, s.slide->size())),
+    : s_(s),
+      geometry_(context),
+      inputs_(table(s.inputs, s.slide->size())),
+      targets_(table(s.targets, s.slide->size())),
       ranks_(s.slide->ranks()) {
   geometry_.build(s.slide->coords(), s.slide->ranks(), config, DType::f32);
   if (context.device == Device::cpu) return;

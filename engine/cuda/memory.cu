@@ -6,7 +6,8 @@ namespace stflow {
 
 namespace {
 
-[[noreturn]] void out_of_memory(size_t bytes, size_t free, size_t total) {
+[[noreturn]] void out_of_memory(size_t bytes) {
+  const auto [free, total] = cuda_memory();
   fail(Exit::memory, "device memory: {} bytes asked for, {} of {} free, expected enough; lower --batch-size, or choose --device cpu", bytes,
        free, total);
 }
@@ -20,9 +21,13 @@ void* cuda_allocate(size_t bytes) {
   void* p = nullptr;
   if (cudaMalloc(&p, bytes > 0 ? bytes : 1) == cudaSuccess) return p;
   (void)cudaGetLastError();
-  size_t free = 0, total = 0;
-  cuda_check(cudaMemGetInfo(&free, &total), "memory");
-  out_of_memory(bytes, free, total);
+  out_of_memory(bytes);
+}
+
+CudaMemory cuda_memory() {
+  CudaMemory m;
+  cuda_check(cudaMemGetInfo(&m.free, &m.total), "memory");
+  return m;
 }
 
 void cuda_release(void* p) { (void)cudaFree(p); }
@@ -46,8 +51,11 @@ void cuda_fill(void* p, int byte, size_t bytes, void* stream) { cuda_check(cudaM
 bool cuda_is_emulated() { return true; }
 void* cuda_allocate(size_t bytes) {
   if (void* p = emulator::allocate(bytes)) return p;
+  out_of_memory(bytes);
+}
+CudaMemory cuda_memory() {
   const emulator::Memory m = emulator::memory();
-  out_of_memory(bytes, m.free, m.total);
+  return {m.free, m.total};
 }
 void cuda_release(void* p) { emulator::release(p); }
 void* cuda_allocate_host(size_t bytes) { return emulator::allocate_host(bytes); }

@@ -9,6 +9,12 @@ bool cuda_is_emulated();
 /// At least one byte, 256-byte aligned, content undefined. Throws Exit::memory naming bytes asked for and free.
 void* cuda_allocate(size_t bytes);
 void cuda_release(void* p);
+/// Of the device in use, whoever has what is not free.
+struct CudaMemory {
+  size_t free = 0, total = 0;
+  [[nodiscard]] size_t taken() const { return total - free; }
+};
+CudaMemory cuda_memory();
 /// Host memory that the device reaches by itself, so that a copy neither is staged by the driver nor holds up the caller: for what is
 /// copied again and again, as the call takes far longer than an allocation. At least one byte, content undefined. Throws Exit::memory.
 void* cuda_allocate_host(size_t bytes);

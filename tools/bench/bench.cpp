@@ -30,7 +30,7 @@ std::string milliseconds(const JsonOut& seconds) { return fmt::format("{:.3f}", 
 
 std::string text_of(const JsonOut& rows) {
   terminal::Table table({"", "size", "median ms", "best ms", "runs", "GFLOP/s", "% of peak", "GB/s", "times the floor", "arena", "process",
-                         "90 % at step of ms"});
+                         "device", "90 % at step of ms"});
   for (const JsonOut& r : rows) {
     const auto number = [&](const char* key, const char* unit = "") {
       return r.contains(key) ? fmt::format("{:.1f}{}", r[key].get<double>(), unit) : std::string();
@@ -47,7 +47,7 @@ std::string text_of(const JsonOut& rows) {
     const auto measured = [&](const char* key) { return r.contains(key) ? milliseconds(r[key]) : std::string(); };
     table.row({name, size, milliseconds(r[time]), measured("best_seconds"), r.contains("runs") ? r["runs"].dump() : "", number("gflops"),
                number("percent_of_peak"), number("gigabytes_per_second"), number("times_the_floor"), memory("arena_bytes"),
-               memory("peak_rss_bytes"), measured("step_for_90_percent")});
+               memory("peak_rss_bytes"), memory("device_bytes"), measured("step_for_90_percent")});
   }
   return table.text();
 }

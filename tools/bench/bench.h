@@ -19,6 +19,9 @@ JsonOut time_runs(double seconds, const std::function<void()>& f, double limit =
 /// used the thread pool or a GPU: rows that run on a device choose it in the child. Errors of the child are thrown here.
 JsonOut in_child(const std::function<JsonOut()>& measure);
 
+/// On a GPU, at the end of a row: "device_bytes", all that is taken of its memory, by CUDA and its libraries too.
+void add_device_memory(JsonOut& row, const Context& context);
+
 /// GFLOP/s of multiply-adds on all threads: the best of the time given.
 JsonOut measure_peak(double seconds);
 /// Products at the shapes of ViT-B/16 and STFlow: {"shape": [m, n, k], "gflops", ...} each.

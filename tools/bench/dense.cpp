@@ -140,6 +140,7 @@ JsonOut measure_vit(const std::string& size, Precision precision, int64_t images
     row["card_gflops"] = card_rate(context) / 1e9;
     row["percent_of_peak"] = 100 * row["gflops"].get<double>() / row["card_gflops"].get<double>();
   }
+  add_device_memory(row, context);
   return row;
 }
 

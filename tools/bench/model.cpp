@@ -27,6 +27,7 @@ JsonOut measure_step(const std::string& preset, int64_t spots, double seconds, c
   if (context.device == Device::cuda) trainer.step();  // kernel by kernel; time_runs() warms up with the second, which is recorded
   row.update(time_runs(seconds, [&] { trainer.step(); }));
   row["arena_bytes"] = trainer.arena_bytes();
+  add_device_memory(row, context);
   return row;
 }
 
@@ -57,6 +58,7 @@ JsonOut measure_sample(const std::string& preset, int64_t spots, double seconds,
   if (context.device == Device::cuda) run();  // likewise
   row.update(time_runs(seconds, run));
   row["arena_bytes"] = sampler.arena_bytes();
+  add_device_memory(row, context);
   return row;
 }
 

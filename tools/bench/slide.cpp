@@ -45,6 +45,7 @@ JsonOut measure_slide(int64_t spots, uint64_t limit, double seconds, const Devic
       seconds));
   json["tiles"] = tiles, json["largest_tile"] = largest;
   json["planned_bytes"] = plan.held + plan.per_spot * size_t(largest);
+  add_device_memory(json, context);
   return json;
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <new>
 
+#include "engine/cuda/memory.h"
 #include "engine/error.h"
 #include "tools/bench/bench.h"
 
@@ -46,6 +47,10 @@ std::string read_all(int from) {
 }
 
 }  // namespace
+
+void add_device_memory(JsonOut& row, const Context& context) {
+  if (context.device == Device::cuda) row["device_bytes"] = cuda_memory().taken();
+}
 
 JsonOut time_runs(double seconds, const std::function<void()>& f, double limit) {
   using Clock = std::chrono::steady_clock;

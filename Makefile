@@ -1,6 +1,6 @@
 # make            build ./stflow (installs missing system packages when it may, else prints the line to run)
-# make test       build and run every test
-# make asan|tsan  the same tests under sanitizers, tsan: those of threads (TESTS="..." are arguments of the test program)
+# make test       build and run every test, those of the kernels under ASan and UBSan too (TESTS="..." are arguments of the test program)
+# make asan|tsan  all tests under ASan and UBSan, those of threads under TSan
 # make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
 # make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
 # make CUDA=1     with the CUDA back end for GPUs (by itself where there are nvcc and a GPU; CUDA=0: without)
@@ -58,7 +58,9 @@ LINK_FLAGS = $($(MODE)) -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
 LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff $(OPENJPEG_LIBS) -ljpeg -lpng -lz $(LDLIBS)
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
-ISAS := plain $(if $(filter x86_64,$(shell uname -m)),avx2 avx512)
+ISAS := plain $(if $(filter memory,$(MODE)),,$(if $(filter x86_64,$(shell uname -m)),avx2 avx512))
+# What is there to look at the memory of CUDA kernels needs one.
+memory = $(asan) -DSTFLOW_ONLY_PLAIN
 
 LIB_SOURCES := $(wildcard $(library_folders:%=%/*.cpp) ops/cuda/*.cpp)
 CUDA_SOURCES := $(wildcard engine/cuda/*.cu ops/cuda/*.cu)
@@ -71,7 +73,7 @@ TEST_OBJECTS := $(TEST_SOURCES:%.cpp=$(BUILD)/%.o) $(if $(cuda_home),,$(patsubst
 OBJECTS := $(LIB_OBJECTS) $(TOOL_OBJECTS) $(TEST_OBJECTS)
 LIBRARY := $(BUILD)/libstflow.a
 
-.PHONY: all test asan tsan bench ptxas bundle fuzz fuzzers format lint install clean FORCE
+.PHONY: all test memory asan tsan bench ptxas bundle fuzz fuzzers format lint install clean FORCE
 all: stflow
 
 # ./stflow is always the release build, with CUDA where that is built; a sanitizer's binary stays in its build folder.
@@ -136,7 +138,7 @@ $(BUILD)/flags: FORCE
 $(BUILD)/data/slide/jpeg2000.o $(BUILD)/tests/data/slide/tiny_tiff.o: private FLAGS += $(OPENJPEG_INCLUDES)
 
 # The tests' own code is half of what a sanitizer's build compiles, and none of what it spends its time in afterwards.
-ifeq ($(MODE),asan)
+ifneq ($(filter asan memory,$(MODE)),)
 $(BUILD)/tests/%.o $(BUILD)/tools/%.o: private FLAGS += -Og
 endif
 
@@ -147,9 +149,19 @@ test: $(BUILD)/stflow $(BUILD)/tests/all $(BUILD)/tests/libnccl_stub.so $(if $(f
 	@$(if $(filter release,$(MODE)),tools/build/check_isa_symbols.sh $(filter %.avx2.o %.avx512.o,$(LIB_OBJECTS)))
 	tools/build/run_tests.sh $(BUILD)/tests/all $(TESTS)
 	$(if $(TESTS),,tools/build/check_kernels.sh $(BUILD)/tests/kernels.txt)
+	$(if $(TESTS)$(filter-out release,$(MODE)),,$(MAKE) memory)
 
 asan:
 	$(MAKE) MODE=$@ test
+
+# What CUDA kernels do to memory, in every order of emulated threads: the operators' and the emulator's tests, and no more than they take.
+KERNELS := $(wildcard engine/*.cpp engine/cuda/*.cpp engine/distributed/*.cpp ops/*.cpp ops/cuda/*.cpp tests/*.cpp tests/ops/*.cpp tests/engine/cuda/*.cpp)
+$(BUILD)/tests/kernels: $(KERNELS:%.cpp=$(BUILD)/%.o) $(foreach i,$(ISAS),$(CPU_SOURCES:%.cpp=$(BUILD)/%.$(i).o)) $(patsubst %.cu,$(BUILD)/%.cu.o,$(CUDA_SOURCES) $(wildcard tests/engine/cuda/*.cu))
+	@echo "  $@"
+	@$(CXX) $(LINK_FLAGS) -o $@ $^ $(LIBS)
+memory:
+	$(MAKE) MODE=$@ build/$@/tests/kernels
+	tools/build/run_tests.sh build/$@/tests/kernels
 
 # What has threads of its own, and no more of the program than that takes: the pool, the store of ranks and the connections to it.
 THREADED := $(wildcard engine/*.cpp engine/cuda/*.cpp engine/distributed/*.cpp) $(addprefix tests/,main.cpp run.cpp ranks.cpp engine/threads_test.cpp engine/distributed/team_test.cpp)

@@ -6,7 +6,7 @@
 namespace stflow {
 
 bool supports(Isa isa) {
-#if defined(__x86_64__)
+#ifdef STFLOW_X86
   switch (isa) {
     case Isa::avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

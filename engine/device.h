@@ -30,6 +30,11 @@ const char* name_of(Isa);
 /// True when this machine can run `isa`.
 bool supports(Isa isa);
 
+/// The instruction sets beside the baseline: not where a program is built for its CUDA kernels alone (`make memory`).
+#if defined(__x86_64__) && !defined(STFLOW_ONLY_PLAIN)
+#define STFLOW_X86 1
+#endif
+
 /// What an op needs to know to run: passed by value.
 struct Context {
   Isa isa = best_isa();
@@ -41,7 +46,7 @@ struct Context {
 
 /// Calls f(tag) with the tag of an instruction set: for what only the CPU back ends define.
 template <class F> void on_cpu([[maybe_unused]] Isa isa, F f) {
-#if defined(__x86_64__)
+#ifdef STFLOW_X86
   switch (isa) {
     case Isa::avx512: return f(Avx512{});
     case Isa::avx2: return f(Avx2{});

@@ -52,7 +52,7 @@ class Replays {
     bool seen = false;
     std::vector<CudaGraph> graphs;  // one a part
   };
-  static constexpr size_t kMost = 64;
+  static constexpr size_t kMost = 128;
   Known& find(const Key& key);
 
   Context context_;

@@ -9,7 +9,7 @@
 
 namespace stflow {
 
-void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit) {
+void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit, int64_t rows) {
   auto length = [&](auto median) { return !config.scale_free ? 1 : unit > 0 ? unit : median(); };
   if (context_.device == Device::cpu) {
     build_knn(coords, rank, config.neighbors, graph_);
@@ -17,15 +17,20 @@ void Geometry::build(const Tensor& coords, const Tensor& rank, const GeometryCon
     return average_frames(coords, graph_, config.frames, unit_, type, frames_);
   }
   const Cuda on{context_.stream};
-  const size_t ranks_at = aligned(coords.bytes()), bytes = ranks_at + rank.bytes();
+  const int64_t n = coords.shape[0], all = std::max(n, rows);
+  const size_t place = 2 * sizeof(double), ranks_at = aligned(size_t(all) * place), bytes = ranks_at + rank.bytes();
   auto* here = static_cast<char*>(upload_.room(bytes));
   std::memcpy(here, coords.data, coords.bytes()), std::memcpy(here + ranks_at, rank.data, rank.bytes());
+  for (int64_t i = n; i < all; i++) std::memcpy(here + size_t(i) * place, here + size_t(n - 1) * place, place);
   input_.reserve(bytes);
   upload_.send(input_.data(), bytes, on.stream);
   Spots there{coords, rank};
   there.coords.data = input_.data(), there.rank.data = static_cast<char*>(input_.data()) + ranks_at;
+  if (all > n) graph_.resize(all, config.neighbors);
   build_knn(on, {coords, rank}, there, config.neighbors, graph_);
   unit_ = length([&] { return median_neighbour_distance(on, graph_); });
+  if (all > n) pad_graph(on, graph_, all);
+  there.coords.shape = {all, 2};
   average_frames(on, there.coords, graph_, config.frames, unit_, type, frames_);
 }
 

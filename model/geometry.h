@@ -35,7 +35,9 @@ class Geometry {
       : context_(context), graph_(context.device), frames_(context.device), upload_(context.device), input_(0, context.device) {}
   /// coords (n, 2) f64; rank (n) i32 = position of each spot in barcode order (ties, P20), in the host's memory. `unit` > 0 replaces the
   /// median distance (a training disc is measured in its slide's unit). Throws Exit::data for coordinates that are not finite.
-  void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0);
+  /// `rows`, on a GPU: so many spots, the further ones at the place of the last, with its neighbours, and nobody's neighbours themselves;
+  /// in memory that does not move from one n to another as long as `rows` is no larger than before.
+  void build(const Tensor& coords, const Tensor& rank, const GeometryConfig& config, DType type, double unit = 0, int64_t rows = 0);
 
   /// A tile of a slide, for inference only: for its own spots the same numbers as the whole slide's. Its graph has no reverse lists.
   void build(const WholeGeometry& whole, const Tile& tile, const GeometryConfig& config, DType type);

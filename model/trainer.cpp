@@ -103,12 +103,11 @@ void Trainer::tell(int slot, int64_t spots) {
   copy(c.device, flow_.data(), Device::cpu, &now, sizeof now, c.stream);
 }
 
-// Whole slides come again with the same shapes. Discs have other sizes in each step: to record one costs what its launches do.
-bool Trainer::in_graphs() const { return config_.item == ItemLaw::whole && !tape_.watched(); }
+bool Trainer::in_graphs() const { return tape_.context().device == Device::cuda && !tape_.watched(); }
 
 // Records the slot's item, plans, and unless `sums` is empty (planning only) runs it: adds its gradient, its number of spots and its sum of
-// squared errors there. `final`, if given, is called with each bucket in turn once its part of that is final.
-void Trainer::run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& final) {
+// squared errors there. `finished`, if given, is called with each bucket in turn once its part of that is final.
+void Trainer::run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& finished) {
   const Context c = tape_.context();
   const uint32_t step = uint32_t(steps_done()), place = uint32_t(slot);
   static_assert(sizeof(Now) <= kAlign);
@@ -124,14 +123,15 @@ void Trainer::run(const Item& item, int slot, const Tensor& sums, const std::fun
     const Denoiser::Slide slide = denoiser_.slide(tape_.input(item.inputs()), tape_.input(g.frames().values), dropouts);
     Var prediction = denoiser_.step(tape_.input(yt), tape_.input(time), slide, g.graph(), dropouts).prediction;
     tape_.layer("loss");
-    loss = mse(prediction, tape_.input(item.targets()), Reduction::sum);
+    const bool padded = c.device == Device::cuda && config_.item == ItemLaw::disc;
+    loss = mse(prediction, tape_.input(item.targets()), Reduction::sum, padded ? tape_.input(view(&now->spots, {1})) : Var());
     arena_bytes_ = std::max(arena_bytes_, tape_.plan(true));
     if (sums.data) tape_.bind(arena_, parameters_, view(sums.as<float>(), {parameters_.grads().size()}));
   };
   if (!sums.data) return record();
   // Backward part by part: each ends where a bucket is final, the last with the first node. A program unlike that of the largest slide, for
   // which the buckets were cut, goes backward in the first part, as the number of parts must be that of all ranks.
-  const size_t parts = final ? buckets_.size() : 1;
+  const size_t parts = finished ? buckets_.size() : 1;
   const auto first = [&](size_t part) { return part + 1 < parts && tape_.size() == planned_ ? buckets_[part].first : 0; };
   const auto work = [&](size_t part) {
     if (part > 0) return tape_.backward(loss, first(part), first(part - 1));
@@ -143,7 +143,7 @@ void Trainer::run(const Item& item, int slot, const Tensor& sums, const std::fun
     tape_.backward(loss, first(0));
   };
   const auto between = [&](size_t part) {
-    if (final) final(part);
+    if (finished) finished(part);
   };
   tell(slot, item.size());
   if (!in_graphs()) {

@@ -68,7 +68,7 @@ class Trainer {
   /// Replaces the weights by their running average, if one is kept.
   void use_average();
   [[nodiscard]] Tape& tape() { return tape_; }
-  /// The graphs of a GPU: those of each whole slide and slot, and the optimiser's.
+  /// The graphs of a GPU: those of each shape and slot, and the optimiser's.
   [[nodiscard]] const Replays& replays() const { return replays_; }
 
  private:
@@ -87,7 +87,7 @@ class Trainer {
   void choose_next();
   void tell(int slot, int64_t spots);
   [[nodiscard]] bool in_graphs() const;
-  void run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& final = {});
+  void run(const Item& item, int slot, const Tensor& sums, const std::function<void(size_t bucket)>& finished = {});
   void run_slots(int begin, int end);
   Tensor sum_slots();
   Tensor sum_over_ranks();

@@ -48,7 +48,7 @@ Item::Item(const Context& context) : context_(context), own_(context), upload_(c
 }
 
 void Item::set_whole(const ResidentSlide& s) {
-  inputs_ = s.inputs(), targets_ = s.targets(), ranks_ = s.ranks(), geometry_ = &s.geometry();
+  inputs_ = s.inputs(), targets_ = s.targets(), ranks_ = s.ranks(), geometry_ = &s.geometry(), spots_ = s.slide().size();
 }
 
 int64_t Item::disc_size(int64_t total, const RandomKey& key) {
@@ -86,35 +86,40 @@ void Item::choose_disc(const Slide& slide, const RandomKey& key) {
   }
 }
 
-// The rows of the disc, and its ranks, which are 0, 1, 2 ...
-void Item::gather(const ResidentSlide& s) {
-  const auto n = int64_t(rows_.size());
-  const size_t bytes = aligned(size_t(n) * sizeof(int32_t));
-  Tensor rows{rows_.data(), {n}, DType::i32};
-  ranks_ = {rank_memory_.data(), {n}, DType::i32};
+// Inputs and targets of the disc, and its ranks, which are 0, 1, 2 ...
+void Item::gather(const ResidentSlide& s, int64_t rows) {
+  Tensor index{rows_.data(), {rows}, DType::i32};
+  ranks_ = {rank_memory_.data(), {rows}, DType::i32};
   if (context_.device == Device::cuda) {
-    auto* here = static_cast<char*>(upload_.room(2 * bytes));
-    std::memcpy(here, rows.data, rows.bytes()), std::memcpy(here + bytes, ranks_.data, ranks_.bytes());
-    rows_there_.reserve(2 * bytes);
-    rows.data = rows_there_.data(), ranks_.data = static_cast<char*>(rows_there_.data()) + bytes;
-    upload_.send(rows.data, bytes + ranks_.bytes(), context_.stream);
+    const auto stride = aligned(index.bytes());
+    auto* here = static_cast<char*>(upload_.room(2 * stride));
+    auto *from = reinterpret_cast<int32_t*>(here), *rank = reinterpret_cast<int32_t*>(here + stride);
+    for (int64_t i = 0; i < rows; i++) from[i] = rows_[size_t(std::min(i, spots_ - 1))], rank[i] = int32_t(i);
+    rows_there_.reserve(2 * stride);
+    index.data = rows_there_.data(), ranks_.data = static_cast<char*>(rows_there_.data()) + stride;
+    upload_.send(index.data, stride + ranks_.bytes(), context_.stream);
   }
-  inputs_ = {nullptr, {n, s.inputs().cols()}, DType::f32}, targets_ = {nullptr, {n, s.targets().cols()}, DType::f32};
+  inputs_ = {nullptr, {rows, s.inputs().cols()}, DType::f32}, targets_ = {nullptr, {rows, s.targets().cols()}, DType::f32};
   input_memory_.reserve(inputs_.bytes()), target_memory_.reserve(targets_.bytes());
   inputs_.data = input_memory_.data(), targets_.data = target_memory_.data();
-  on(context_, [&](auto b) { gather_forward(b, s.inputs(), rows, inputs_), gather_forward(b, s.targets(), rows, targets_); });
+  on(context_, [&](auto b) { gather_forward(b, s.inputs(), index, inputs_), gather_forward(b, s.targets(), index, targets_); });
 }
 
 void Item::set_disc(const ResidentSlide& s, const GeometryConfig& config, const RandomKey& key) {
   choose_disc(s.slide(), key);
-  gather(s);
-  own_.build({xy_.data(), {size(), 2}, DType::f64}, {rank_memory_.data(), {size()}, DType::i32}, config, DType::f32, s.geometry().unit());
+  spots_ = int64_t(rows_.size());
+  const int64_t apart = (largest_ + kSizes - 1) / kSizes,
+                rows = largest_ > 0 ? std::min((spots_ + apart - 1) / apart * apart, largest_) : spots_;
+  gather(s, rows);
+  own_.build({xy_.data(), {spots_, 2}, DType::f64}, {rank_memory_.data(), {spots_}, DType::i32}, config, DType::f32, s.geometry().unit(),
+             rows);
   geometry_ = &own_;
 }
 
 void Item::reserve(const ResidentSlide& s, const GeometryConfig& config) {
-  rows_ = s.slide().rank, xy_ = s.slide().xy, rank_memory_ = rows_, chosen_of_ = nullptr;
-  gather(s);
+  check(context_.device == Device::cuda, "reserve: a disc on the CPU");
+  rows_ = s.slide().rank, chosen_of_ = nullptr, spots_ = largest_ = s.slide().size();
+  gather(s, largest_);
   own_.build(s.slide().coords(), s.slide().ranks(), config, DType::f32, s.geometry().unit());
 }
 

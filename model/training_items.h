@@ -46,7 +46,9 @@ class ResidentSlide {
   std::vector<Array> copies_;  // of a GPU's
 };
 
-/// One item, in memory that is reused from step to step. All its tensors are where the context's device reads them.
+/// One item, in memory that is reused from step to step. All its tensors are where the context's device reads them. On a GPU a disc may
+/// have more rows than spots: it comes in few sizes, so that its step can be recorded as a graph. The rows behind the spots repeat the
+/// last one, are nobody's neighbours, and must not count in the loss.
 class Item {
  public:
   explicit Item(const Context& context = {});
@@ -54,27 +56,29 @@ class Item {
   /// The whole slide, which must stay.
   void set_whole(const ResidentSlide& s);
   /// A disc: n = max(2, floor(N u)) spots nearest to a random spot (itself included; ties by rank), u and the centre from `key`.
-  /// Lengths keep the slide's unit. Where the slide was given to reserve() and frames are the reference's, the host neither waits for a
-  /// GPU nor asks for its memory.
+  /// Lengths keep the slide's unit. On a GPU, after reserve() and with the frames of the reference, the host neither waits for the GPU nor
+  /// asks for its memory.
   void set_disc(const ResidentSlide& s, const GeometryConfig& config, const RandomKey& key);
   /// The host's part of that, which takes longest: before a set_disc() of the same slide and key it need not be done there.
   void choose_disc(const Slide& slide, const RandomKey& key);
-  /// Memory for discs of s.
+  /// For a GPU: memory for discs of s, the largest slide. From now on discs have one of kSizes numbers of rows, and their tensors stay.
   void reserve(const ResidentSlide& s, const GeometryConfig& config);
+  static constexpr int64_t kSizes = 16;
 
   /// How many spots the disc of this key has on a slide of `total`.
   static int64_t disc_size(int64_t total, const RandomKey& key);
 
-  [[nodiscard]] int64_t size() const { return inputs_.shape[0]; }
+  [[nodiscard]] int64_t size() const { return spots_; }
   [[nodiscard]] const Tensor& inputs() const { return inputs_; }
   [[nodiscard]] const Tensor& targets() const { return targets_; }
   [[nodiscard]] const Tensor& ranks() const { return ranks_; }  // (n) i32, the disc's own order
   [[nodiscard]] const Geometry& geometry() const { return *geometry_; }
 
  private:
-  void gather(const ResidentSlide& s);
+  void gather(const ResidentSlide& s, int64_t rows);
 
   Context context_;
+  int64_t spots_ = 0, largest_ = 0;
   Tensor inputs_, targets_, ranks_;
   const Geometry* geometry_ = nullptr;
   // Of a disc:

@@ -34,5 +34,8 @@ struct Graph {
 
 /// Graph::build_reverse for a graph and ranks in the device's memory.
 void build_reverse(Cuda on, const Tensor& rank, Graph& graph);
+/// Gives a device's graph more spots, up to `spots`: each repeats the last one's neighbours, and none is a neighbour. The graph must have
+/// had as many with as many neighbours before: it stays where it is.
+void pad_graph(Cuda on, Graph& graph, int64_t spots);
 
 }  // namespace stflow

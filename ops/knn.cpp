@@ -196,15 +196,9 @@ void verify(const Point* c, const int32_t* rank, int64_t n) {
 
 int neighbours_of(int64_t n, int k) { return int(std::min<int64_t>(k, std::max<int64_t>(n - 1, 0))); }
 
-double median_nearest(const double* d, int64_t n, int64_t k) {
-  std::vector<double> nearest;
-  nearest.reserve(size_t(n));
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t e = i * k; e < (i + 1) * k; e++)
-      if (d[e] > 0) {
-        nearest.push_back(d[e]);
-        break;
-      }
+// Of distances to the nearest neighbour elsewhere, 0 where a spot has none.
+double median_of(std::vector<double> nearest) {
+  std::erase(nearest, 0.0);
   if (nearest.empty()) return 1;
   const auto middle = nearest.begin() + std::ptrdiff_t(nearest.size() / 2);
   std::nth_element(nearest.begin(), middle, nearest.end());
@@ -260,12 +254,19 @@ void build_knn(Cuda on, const Spots& here, const Spots& there, int k, Graph& gra
   build_reverse(on, there.rank, graph);
 }
 
-double median_neighbour_distance(const Graph& graph) { return median_nearest(graph.distance.as<double>(), graph.n, graph.k); }
+double median_neighbour_distance(const Graph& graph) {
+  std::vector<double> nearest(size_t(graph.n));
+  for (int64_t i = 0; i < graph.n; i++) nearest[size_t(i)] = nearest_elsewhere(graph.distance.as<double>() + i * graph.k, graph.k);
+  return median_of(std::move(nearest));
+}
 
-double median_neighbour_distance(Cuda on, const Graph& graph) {
-  std::vector<double> d(size_t(graph.distance.size()));
-  copy(Device::cpu, d.data(), Device::cuda, graph.distance.data, graph.distance.bytes(), on.stream);
-  return median_nearest(d.data(), graph.n, graph.k);
+double median_neighbour_distance(Cuda on, Graph& graph) {
+  std::vector<double> nearest(size_t(graph.n));
+  graph.scratch.reserve(nearest.size() * sizeof(double));
+  auto* there = static_cast<double*>(graph.scratch.data());
+  find_nearest(on, graph, there);
+  copy(Device::cpu, nearest.data(), Device::cuda, there, nearest.size() * sizeof(double), on.stream);
+  return median_of(std::move(nearest));
 }
 
 }  // namespace stflow

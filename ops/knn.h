@@ -29,6 +29,6 @@ void build_knn(Cuda on, const Spots& here, const Spots& there, int k, Graph& gra
 /// The unit of length of a slide, in the coordinates' unit.
 double median_neighbour_distance(const Graph& graph);
 /// The same of a graph in the device's memory; waits for it.
-double median_neighbour_distance(Cuda on, const Graph& graph);
+double median_neighbour_distance(Cuda on, Graph& graph);
 
 }  // namespace stflow

@@ -27,7 +27,7 @@ struct Options {
 ///  3. gives the same bytes with 1, 2 and 3 threads;
 ///  4. gives on the CUDA back end the same values and gradients within `agree`, and the same bytes in every order of threads (emulated) or
 ///  in a second run (on a GPU).
-/// Under ASan along one direction and in one order.
+/// Under ASan along one direction.
 void op(const std::string& name, const Build& build, const std::vector<Shape>& shapes, const Options& options = {});
 
 /// A constant that the expression under test reads (an index, a time): where the tape's device can read it. Use it in a Build instead of

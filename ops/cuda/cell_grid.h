@@ -1,4 +1,4 @@
-// The grid of cells in which the device looks for neighbours: what its host half (ops/knn.cpp) and its kernels (knn.cu) share.
+// What the host half of the search for neighbours on a device (ops/knn.cpp) and its kernels (knn.cu) share: the grid of cells, above all.
 #pragma once
 #include <cmath>
 
@@ -37,6 +37,14 @@ struct CellGrid {
   [[nodiscard]] STFLOW_BOTH int32_t row(double y) const { return int32_t((y - y0) / side); }
 };
 
+/// The first of k rising distances that is not 0; 0 if there is none.
+STFLOW_BOTH inline double nearest_elsewhere(const double* distance, int64_t k) {
+  for (int64_t i = 0; i < k; i++)
+    if (distance[i] > 0) return distance[i];
+  return 0;
+}
+/// That of each spot of a graph in the device's memory, into `nearest` (n) there.
+void find_nearest(Cuda on, const Graph& graph, double* nearest);
 /// Fills graph.idx and graph.distance, k >= 1, from spots in the device's memory.
 void search_cells(Cuda on, const CellGrid& grid, const Spots& there, Graph& graph);
 

@@ -4,17 +4,17 @@
 #include "ops/gather.h"
 
 #include "ops/cuda/matches.h"
+#include "ops/cuda/vector.h"
 
 namespace stflow {
 namespace {
 
-constexpr unsigned kThreads = 256;
+constexpr unsigned kThreads = 256, kRowsOfBlock = kThreads / kWarp;  // one warp a row
 
-__device__ int64_t element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-
-__global__ void forward_kernel(const float* __restrict__ x, const int* __restrict__ index, float* __restrict__ y, int64_t size, int64_t n) {
-  const int64_t i = element();
-  if (i < size) y[i] = x[int64_t(index[i / n]) * n + i % n];
+__global__ void forward_kernel(const float* __restrict__ x, const int* __restrict__ index, float* __restrict__ y, int64_t rows, int64_t n) {
+  const int64_t r = int64_t(blockIdx.x) * kRowsOfBlock + threadIdx.x / kWarp;
+  const auto same = [](float v) { return v; };
+  for (int64_t i = 4 * (threadIdx.x % kWarp); r < rows && i < n; i += 4 * kWarp) map_four(i, n, y + r * n, same, x + index[r] * n);
 }
 
 // A block a row of dx: the rows of dy that come from it.
@@ -30,8 +30,9 @@ __global__ void backward_kernel(const int* __restrict__ index, const float* __re
 
 template <> void gather_forward(Cuda on, Tensor x, Tensor index, Tensor y) {
   if (y.size() == 0) return;
-  launch("gather_forward", forward_kernel, {blocks_for(y.size(), kThreads), kThreads, 0, stream_of(on)}, x.as<float>(), index.as<int32_t>(),
-         y.as<float>(), y.size(), y.size() / y.shape[0]);
+  const int64_t rows = y.shape[0];
+  launch("gather_forward", forward_kernel, {blocks_for(rows, kRowsOfBlock), kThreads, 0, stream_of(on)}, x.as<float>(), index.as<int32_t>(),
+         y.as<float>(), rows, y.size() / rows);
 }
 
 template <> void gather_backward(Cuda on, Tensor index, Tensor dy, Tensor dx) {

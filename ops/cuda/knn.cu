@@ -142,7 +142,25 @@ __global__ void reverse_kernel(const int* __restrict__ idx, const int* __restric
   reverse[place] = e;
 }
 
+__global__ void nearest_kernel(const double* __restrict__ distance, int64_t n, int k, double* __restrict__ nearest) {
+  const int64_t i = element();
+  if (i < n) nearest[i] = nearest_elsewhere(distance + i * k, k);
+}
+
+// One thread a new spot.
+__global__ void pad_kernel(int64_t n, int64_t spots, int k, int* idx, double* distance, int* reverse_start) {
+  const int64_t i = n + element();
+  if (i >= spots) return;
+  for (int64_t e = 0; e < k; e++) idx[i * k + e] = idx[(n - 1) * k + e], distance[i * k + e] = distance[(n - 1) * k + e];
+  reverse_start[i + 1] = int(n * k);
+}
+
 }  // namespace
+
+void find_nearest(Cuda on, const Graph& graph, double* nearest) {
+  launch("knn_nearest", nearest_kernel, {blocks_for(graph.n, kThreads), kThreads, 0, stream_of(on)}, graph.distance.as<double>(), graph.n,
+         graph.k, nearest);
+}
 
 void search_cells(Cuda on, const CellGrid& grid, const Spots& there, Graph& graph) {
   const int64_t n = graph.n;
@@ -154,6 +172,15 @@ void search_cells(Cuda on, const CellGrid& grid, const Spots& there, Graph& grap
   sort_by_key(on, cell, n, grid.cells(), start, spots);
   launch("knn_search", search_kernel, each, Cells{grid, at, start, spots}, there.rank.as<int32_t>(), n, graph.k, graph.idx.as<int32_t>(),
          graph.distance.as<double>());
+}
+
+void pad_graph(Cuda on, Graph& graph, int64_t spots) {
+  const int64_t n = graph.n;
+  const void* before = graph.idx.data;
+  graph.resize(spots, graph.k);
+  check(n > 0 && spots >= n && graph.idx.data == before, "knn: {} spots for {}, expected more, and memory for them", spots, n);
+  launch("knn_pad", pad_kernel, {blocks_for(spots - n, kThreads), kThreads, 0, stream_of(on)}, n, spots, graph.k, graph.idx.as<int32_t>(),
+         graph.distance.as<double>(), graph.reverse_start.as<int32_t>());
 }
 
 void build_reverse(Cuda on, const Tensor& rank, Graph& graph) {

@@ -192,26 +192,36 @@ TEST_CASE("device: training in graphs gives the bytes of training kernel by kern
   CHECK(whole.second == plain.second);
 }
 
-TEST_CASE("device: steps on discs neither allocate, nor wait, nor stage") {
-  if (!cuda_is_emulated()) return;
+TEST_CASE("device: steps on discs are few graphs, give the bytes of going kernel by kernel, and neither allocate, nor wait, nor stage") {
   const std::vector<Slide> train = test::synthetic_slides({31, 40, 25});
   ModelConfig config = small(ItemLaw::disc);
-  config.geometry = {6, FrameMode::reference, false}, config.training.batch = 2, config.epochs = 12;
-  Fit fit(config, kGenes, train, {}, device());
-  emulator::Counts before;
+  config.geometry = {6, FrameMode::reference, false}, config.training.batch = 2, config.epochs = 60;
+  constexpr int kSteps = 50;
   std::vector<int64_t> spots;
-  StepReport r;
-  while (spots.size() < 12) {
-    REQUIRE(fit.step(r));
-    const emulator::Counts now = emulator::counts();
-    if (r.step > 1) {
-      CHECK(now.allocations == before.allocations);
-      CHECK(now.pageable == before.pageable);
-      CHECK(now.waits_before_work == before.waits);
+  const auto trained = [&](bool graphs) {
+    Context c = device();
+    c.graphs = graphs;
+    Fit fit(config, kGenes, train, {}, c);
+    emulator::Counts before;
+    spots.clear();
+    int64_t replayed = 0;
+    for (StepReport r; r.step < kSteps;) {
+      REQUIRE(fit.step(r));
+      const emulator::Counts now = emulator::counts();
+      if (cuda_is_emulated() && r.step > 1) {
+        CHECK(now.allocations == before.allocations);
+        CHECK(now.pageable == before.pageable);
+        CHECK(now.waits_before_work == before.waits);
+        replayed += now.replays - before.replays;
+      }
+      before = emulator::counts();
+      spots.push_back(r.spots);
     }
-    before = emulator::counts();
-    spots.push_back(r.spots);
-  }
+    if (cuda_is_emulated()) CHECK(graphs == (replayed > 2 * kSteps));  // of three: two discs and the optimiser
+    CHECK(fit.trainer().replays().size() <= (graphs ? 2 * Item::kSizes + 1 : 0));
+    return floats(fit.current().parameters().host_values());
+  };
+  CHECK(trained(true) == trained(false));
   CHECK(*std::max_element(spots.begin(), spots.end()) > 2 * *std::min_element(spots.begin(), spots.end()));
 }
 

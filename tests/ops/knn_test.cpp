@@ -157,6 +157,33 @@ TEST_CASE("knn: the device's graph and median are the host's byte for byte, on e
   }
 }
 
+TEST_CASE("knn: a device's graph with more rows has the graph and, behind it, the last spot again, whom nobody sees") {
+  Layout l = test::layouts()[2];
+  const Array coords = test::on_device(l.points()), rank = test::on_device(l.ranks());
+  const int64_t n = l.n();
+  constexpr int64_t kMore = 37;
+  Graph want, device(Device::cuda);
+  build_knn(l.points(), l.ranks(), 6, want);
+  test::in_every_order([&] {
+    device.resize(n + kMore, 6);
+    build_knn(Cuda{}, {l.points(), l.ranks()}, {coords, rank}, 6, device);
+    pad_graph(Cuda{}, device, n + kMore);
+    const Graph got = device.to(Device::cpu);
+    REQUIRE((got.n == n + kMore && got.k == 6));
+    const auto *idx = got.idx.as<int32_t>(), *start = got.reverse_start.as<int32_t>();
+    CHECK(std::memcmp(idx, want.idx.data, want.idx.bytes()) == 0);
+    CHECK(std::memcmp(got.distance.data, want.distance.data, want.distance.bytes()) == 0);
+    CHECK(std::memcmp(start, want.reverse_start.data, want.reverse_start.bytes()) == 0);
+    CHECK(std::memcmp(got.reverse.data, want.reverse.data, want.reverse.bytes()) == 0);
+    for (int64_t i = n; i < n + kMore; i++) {
+      CHECK(std::equal(idx + i * 6, idx + i * 6 + 6, idx + (n - 1) * 6));
+      CHECK(std::equal(got.distance.as<double>() + i * 6, got.distance.as<double>() + i * 6 + 6, want.distance.as<double>() + (n - 1) * 6));
+      CHECK(start[i + 1] == n * 6);
+    }
+  });
+  CHECK_THROWS_WITH_AS(pad_graph(Cuda{}, device, 100 * n), doctest::Contains("memory for them"), Error);
+}
+
 TEST_CASE("knn: the device refuses what the host refuses in the same words, and keeps its memory") {
   Layout l = test::layouts()[2], pair = test::layouts()[9];
   auto refusal = [](auto build) -> std::pair<Exit, std::string> {

@@ -51,7 +51,7 @@ run() {
     $rc $((SECONDS - start)) "$summary")"$',\n'
   if [ "$(head -c 1 "$work/out")" = '{' ]; then results+="\"$name\": $(cat "$work/out")"$',\n'; fi
   printf '%-28s %s (exit %d, %d s) %s\n' "$name" "$([ $rc -eq 0 ] && echo ok || echo FAILED)" $rc $((SECONDS - start)) "$summary"
-  if [ $rc -ne 0 ]; then tail -n 40 "$work/out" "$work/err" | grep -av '^$' | sed 's/^/  | /'; fi
+  if [ $rc -ne 0 ]; then cat "$work/out" "$work/err" | tail -n 40 | sed 's/^/  | /'; fi
   write
 }
 bench() { run "$1" "$stflow" bench "$2" --json "${sizes[@]}" "${device[@]}" "${@:3}"; }

@@ -39,9 +39,9 @@ template <class B, class W>
 void gemm_halves(B, const float* a, int64_t lda, int64_t m, const W* packed, int64_t n, int64_t k, float* c, int64_t ldc,
                  const Epilogue<float>& epilogue);
 
-/// C (m, n) += A^T B for A (rows, m) and B (rows, n) row-major, and where `sums` is given sums (m) += the column sums of A,
-/// on all threads: the gradients of a weight and its bias. The rows are cut into gemm_transposed_pieces() partial sums that
-/// are added in order; `scratch` holds gemm_transposed_scratch() numbers.
+/// C (m, n) += A^T B for A (rows, m) and B (rows, n) row-major, where C is given, and where `sums` is given sums (m) += the column sums of
+/// A, on all threads: the gradients of a weight and its bias. The rows are cut into gemm_transposed_pieces() partial sums that are added in
+/// order; `scratch` holds gemm_transposed_scratch() numbers.
 template <class B, class T>
 void gemm_transposed(B, const T* a, int64_t lda, const T* b, int64_t ldb, int64_t rows, int64_t m, int64_t n, T* c, int64_t ldc, T* sums,
                      T* scratch);

@@ -187,7 +187,9 @@ void transposed_product(const T* a, int64_t lda, const T* b, int64_t ldb, int64_
     for (int64_t i = begin; i < end; i++) {
       for (int64_t part = 0; part < pieces; part++) {
         const T* partial = scratch + part * (m * n + m);
-        lanes_of(n, [&](int64_t j, int l) { store_n<T>(c + i * ldc + j, load_n(c + i * ldc + j, l) + load_n(partial + i * n + j, l), l); });
+        if (c)
+          lanes_of(n,
+                   [&](int64_t j, int l) { store_n<T>(c + i * ldc + j, load_n(c + i * ldc + j, l) + load_n(partial + i * n + j, l), l); });
         if (sums) sums[i] += partial[m * n + i];
       }
     }

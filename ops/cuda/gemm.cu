@@ -33,12 +33,13 @@ struct Prepared {
   cublasLtMatmulDesc_t product = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
   cublasLtMatmulAlgo_t algorithm{};
+  bool sums = false;  // of rows are written too
 };
 
 // One per thread and device, which lives as long as the process: threads share no workspace, and a product is chosen once.
 struct Lt {
   static constexpr size_t kWorkspace = size_t(32) << 20;  // what NVIDIA advises for Hopper
-  using Key = std::array<int64_t, 15>;
+  using Key = std::array<int64_t, 16>;
   cublasLtHandle_t handle = nullptr;
   void* workspace = nullptr;
   std::map<Key, Prepared> products;
@@ -94,24 +95,35 @@ Prepared prepare(const Lt& lt, bool tf32, int64_t m, int64_t n, int64_t k, const
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a.data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c.data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(c.data));
-  cublasLtMatmulHeuristicResult_t best{};
-  int found = 0;
-  cublas_check(cublasLtMatmulAlgoGetHeuristic(lt.handle, p.product, p.a, p.b, p.c, p.c, preference, 1, &best, &found), "heuristic");
+  const auto choose = [&] {
+    cublasLtMatmulHeuristicResult_t best{};
+    int found = 0;
+    const cublasStatus_t s = cublasLtMatmulAlgoGetHeuristic(lt.handle, p.product, p.a, p.b, p.c, p.c, preference, 1, &best, &found);
+    if (s != CUBLAS_STATUS_NOT_SUPPORTED) cublas_check(s, "heuristic");
+    p.algorithm = best.algo;
+    return s == CUBLAS_STATUS_SUCCESS && found > 0 && best.state == CUBLAS_STATUS_SUCCESS;
+  };
+  if (c.row_sums) {  // of our A, the transpose of its B
+    set(p.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);
+    set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(c.row_sums));
+    p.sums = choose();
+    if (!p.sums) set(p.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
+  }
+  if (!p.sums && !choose()) fail(Exit::device, "cuBLASLt: no algorithm for a product of {} x {} x {}", m, n, k);
   cublas_check(cublasLtMatmulPreferenceDestroy(preference), "preference");
-  if (found == 0 || best.state != CUBLAS_STATUS_SUCCESS)
-    fail(Exit::device, "cuBLASLt: no algorithm for a product of {} x {} x {}", m, n, k);
-  p.algorithm = best.algo;
   return p;
 }
 
 }  // namespace
 
-void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c) {
-  if (m == 0 || n == 0 || (k == 0 && c.add)) return;
+bool matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c) {
+  check(!c.row_sums || (!c.bias && a.type == DType::f32), "matmul: sums of rows beside a bias, or of {}", name_of(a.type));
+  if (m == 0 || n == 0 || (k == 0 && c.add)) return false;
   if (k == 0) {  // which cuBLASLt refuses
     check(!c.bias, "matmul: a bias without a product");
     const auto pitch = size_t(c.ld) * bytes_of(c.type), width = size_t(n) * bytes_of(c.type);
-    return cuda_check(cudaMemset2DAsync(c.data, pitch, 0, width, size_t(m), stream_of(on)), "matmul");
+    cuda_check(cudaMemset2DAsync(c.data, pitch, 0, width, size_t(m), stream_of(on)), "matmul");
+    return false;
   }
   Lt& lt = lt_of_this_thread();
   const Lt::Key key{m,
@@ -128,15 +140,18 @@ void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Prod
                     alignment_of(a.data),
                     alignment_of(b.data),
                     alignment_of(c.data),
-                    c.bias ? alignment_of(c.bias) : 0};
+                    c.bias ? alignment_of(c.bias) : 0,
+                    c.row_sums ? alignment_of(c.row_sums) : 0};
   auto at = lt.products.find(key);
   if (at == lt.products.end()) at = lt.products.emplace(key, prepare(lt, on.tf32, m, n, k, a, b, c)).first;
   const Prepared& p = at->second;
   if (c.bias) set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, c.bias);
+  if (p.sums) set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(c.row_sums));
   const float one = 1, keep = c.add ? 1 : 0;
   cublas_check(cublasLtMatmul(lt.handle, p.product, &one, b.data, p.a, a.data, p.b, &keep, c.data, p.c, c.data, p.c, &p.algorithm,
                               lt.workspace, Lt::kWorkspace, stream_of(on)),
                "product");
+  return p.sums;
 }
 
 }  // namespace stflow
@@ -166,16 +181,19 @@ __global__ void matmul_kernel(int64_t m, int64_t n, int64_t k, const T* a, const
   const int row = int(threadIdx.x) / kTile, column = int(threadIdx.x) % kTile;
   const int64_t i = blockIdx.x / tiles * kTile + row, j = blockIdx.x % tiles * kTile + column;
   const auto factor = [=](T x) { return tf32 ? rounded_to_tf32(loaded(x)) : loaded(x); };
-  float sum = 0;
+  const bool sums = to.row_sums && j == 0;
+  float sum = 0, of_row = 0;
   for (int64_t at = 0; at < k; at += kTile) {
     const int64_t p = at + column, q = at + row;
     left[threadIdx.x] = i < m && p < k ? factor(a[at_a.transposed ? p * at_a.ld + i : i * at_a.ld + p]) : 0;
     right[threadIdx.x] = q < k && j < n ? factor(b[at_b.transposed ? j * at_b.ld + q : q * at_b.ld + j]) : 0;
     __syncthreads();
     for (int d = 0; d < kTile; d++) sum += left[row * kTile + d] * right[d * kTile + column];
+    for (int d = 0; sums && d < kTile; d++) of_row += left[row * kTile + d];
     __syncthreads();
   }
   if (i >= m || j >= n) return;
+  if (sums) to.row_sums[i] = of_row;
   auto* c = static_cast<C*>(to.data) + i * to.ld + j;
   if (to.bias) sum += loaded(static_cast<const C*>(to.bias)[j]);
   store(c, to.add ? loaded(*c) + sum : sum);
@@ -183,7 +201,8 @@ __global__ void matmul_kernel(int64_t m, int64_t n, int64_t k, const T* a, const
 
 }  // namespace
 
-void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c) {
+bool matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c) {
+  check(!c.row_sums || (!c.bias && a.type == DType::f32), "matmul: sums of rows beside a bias, or of {}", name_of(a.type));
   check(a.type == b.type && (c.type == a.type || c.type == DType::f32), "matmul: {} x {} to {}", name_of(a.type), name_of(b.type),
         name_of(c.type));
   const int64_t tiles = (m + kTile - 1) / kTile * ((n + kTile - 1) / kTile);
@@ -194,6 +213,7 @@ void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Prod
              static_cast<const T*>(a.data), static_cast<const T*>(b.data), a, b, c, on.tf32);
     });
   });
+  return c.row_sums && tiles > 0;
 }
 
 }  // namespace stflow

@@ -22,11 +22,13 @@ struct Product {
   bool add = false;            // += instead of =
   const void* bias = nullptr;  // (n) numbers of this type, added to each row
   DType type = DType::f32;
+  float* row_sums = nullptr;  // (m), if there is no bias: those of A's rows, a by-product of f32 factors where the library has it
 };
 
 /// C (m, n) = A (m, k) times B (k, n) [+ bias]; any m, n, k >= 0, but k > 0 with a bias. Sums are float32; of float32 matrices the factors
 /// are too, unless on.tf32. The same bits on every run on the same kind of GPU. The first product of a thread on a device allocates, later
-/// ones do not: they can be captured in a CUDA graph. A thread works on one stream at a time.
-void matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c);
+/// ones do not: they can be captured in a CUDA graph. A thread works on one stream at a time. True if c.row_sums was written: always the
+/// same for the same kind of product.
+bool matmul(Cuda on, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Product c);
 
 }  // namespace stflow

@@ -1,8 +1,8 @@
 // The products are ops/cuda/gemm.cu's, which adds a bias where no activation follows. Beside them, at 10,000 x 128 on an H100 (3.0 TB/s):
 // bias and activation read and write y and write pre, 15.4 MB, 5.1 us; backward the activation reads pre and dy and writes dy in the pass
 // that sums the bias gradient, 15.4 MB, 5.1 us. In bf16, ViT-L/16 at batch 32 (6,304 x 4,096): the GELU reads and writes 103 MB, 34 us.
-// cuBLASLt's GELU is the tanh form, up to 4e-4 from ours. Its bias gradients (BGRADA, BGRADB) overwrite where backward adds, exist only
-// beside the gradient of the weight, and would need the activation's slope applied in a pass of its own before: they are not used.
+// cuBLASLt's GELU is the tanh form, up to 4e-4 from ours. Its bias gradient (BGRADB) comes with the gradient of the weight, which saves
+// that pass where there is no activation, whose slope is applied in it; not in TF32, to which it may round what it sums.
 #include "ops/linear.h"
 
 #include "ops/cuda/activate.h"
@@ -84,14 +84,19 @@ void linear_backward(Cuda on, Tensor x, Tensor weight, Activation activation, co
   const int64_t rows = dy.rows(), out = dy.cols(), in = x.cols(), pieces = linear_bias_pieces(rows);
   const auto* before = activation == Activation::none ? nullptr : static_cast<const float*>(pre);
   auto* partial = dbias.data ? static_cast<float*>(scratch) : nullptr;
-  if (before || partial)
+  const auto slope_and_sums = [&] {
     launch("linear_gradient", gradient_kernel, {dim3(blocks_for(out, kWarp), unsigned(pieces)), kRowsOfBlock * kWarp, 0, stream_of(on)},
            before, activation, dy.as<float>(), partial, rows, out, (rows + pieces - 1) / pieces);
-  if (partial)
-    launch("add_partial_sums", add_partial_sums, {blocks_for(out, 256), 256, 0, stream_of(on)}, partial, out, pieces, out,
-           dbias.as<float>());
+  };
+  if (before) slope_and_sums();
   if (dx.data) matmul(on, rows, in, out, {dy.data, out}, {weight.data, in}, {dx.data, in, true});
-  if (dweight.data) matmul(on, out, in, rows, {dy.data, out, true}, {x.data, in}, {dweight.data, in, true});
+  Product to{dweight.data, in, true};
+  if (!before && !on.tf32) to.row_sums = partial;
+  const bool summed = dweight.data && matmul(on, out, in, rows, {dy.data, out, true}, {x.data, in}, to);
+  if (!partial) return;
+  if (!before && !summed) slope_and_sums();
+  launch("add_partial_sums", add_partial_sums, {blocks_for(out, 256), 256, 0, stream_of(on)}, partial, out, summed ? 1 : pieces, out,
+         dbias.as<float>());
 }
 
 }  // namespace stflow

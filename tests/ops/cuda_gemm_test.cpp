@@ -61,6 +61,30 @@ double error_of(Cuda on, DType factors, DType result, bool a_transposed, bool b_
 
 }  // namespace
 
+TEST_CASE("cuda gemm: sums of the left matrix's rows as a by-product, where the library has them") {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{33, 20, 50}, {1, 1, 1}, {16, 40, 7}, {70, 3, 801}})
+    for (const bool transposed : {false, true})
+      test::in_every_order([&, m = m, n = n, k = k] {
+        const Numbers a(m * k, DType::f32, 1), b(k * n, DType::f32, 2), before(m, DType::f32, 3);
+        const Array c({m, n}, DType::f32, Device::cuda);
+        const bool written = matmul({}, m, n, k, {a.there.tensor().data, transposed ? m : k, transposed}, {b.there.tensor().data, n},
+                                    {.data = c.tensor().data, .ld = n, .row_sums = before.there.as<float>()});
+        CHECK((written || !cuda_is_emulated()));
+        const std::vector<double> got = read(before.there);
+        for (int64_t i = 0; i < m; i++) {
+          double want = 0, size = 0;
+          for (int64_t d = 0; d < k; d++) {
+            const double x = a.value[size_t(transposed ? d * m + i : i * k + d)];
+            want += x, size += std::fabs(x);
+          }
+          CHECK(std::fabs(got[size_t(i)] - (written ? want : before.value[size_t(i)])) <= 1e-6 * size);
+        }
+      });
+  const Array c({2, 2}, DType::f32, Device::cuda);
+  Product both{.data = c.tensor().data, .ld = 2, .bias = c.tensor().data, .row_sums = c.as<float>()};
+  CHECK_THROWS_AS(matmul({}, 2, 2, 2, {c.tensor().data, 2}, {c.tensor().data, 2}, both), Error);
+}
+
 TEST_CASE("cuda gemm: float32, TF32 and bf16 products, as they lie and transposed, added and with a bias, in every order of threads") {
   for (auto [m, n, k] : {std::array<int64_t, 3>{33, 20, 50}, {1, 1, 1}, {16, 40, 7}})
     for (int bits = 0; bits < 16; bits++) {

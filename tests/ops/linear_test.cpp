@@ -28,6 +28,8 @@ TEST_CASE("linear: gradients, lifetimes, instruction sets") {
   for (Activation a : {Activation::none, Activation::gelu, Activation::silu})
     for (auto [x, out] : {std::pair{Shape{1, 7}, 3}, {{29, 33}, 130}, {{130, 16}, 1}, {{0, 5}, 4}, {{2, 3, 1}, 50}, {{15, 3}, 33}}) {
       test::op("linear", [a](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2], a); }, {x, {out, x[-1]}, {out}});
+      test::op("linear, bias alone", [a](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], in[2], a); },
+               {x, {out, x[-1]}, {out}}, {.fixed = {0, 1}});
       test::op("linear without bias", [a](Tape&, const std::vector<Var>& in) { return linear(in[0], in[1], Var{}, a); }, {x, {out, x[-1]}});
     }
 }

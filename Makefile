@@ -1,6 +1,6 @@
 # make            build ./stflow (installs missing system packages when it may, else prints the line to run)
 # make test       build and run every test, those of the kernels under ASan and UBSan too (TESTS="..." are arguments of the test program)
-# make asan|tsan  all tests under ASan and UBSan, those of threads under TSan
+# make asan|tsan  all tests under ASan and UBSan, those of threads under TSan; make memory: those of the kernels alone
 # make bench      ./stflow bench          make fuzz     each fuzz target for FUZZ_SECONDS (needs clang)
 # make format     rewrite the sources     make lint     formatter, clang-tidy, cppcheck and house rules, changing nothing
 # make CUDA=1     with the CUDA back end for GPUs (by itself where there are nvcc and a GPU; CUDA=0: without)
@@ -59,7 +59,7 @@ LIBS = $(cuda_libs) -lfmt -lgloo $(HDF5_LIBS) -ltiff $(OPENJPEG_LIBS) -ljpeg -lp
 
 # One back end per CPU instruction set: ops/cpu/X.cpp is compiled for each.
 ISAS := plain $(if $(filter memory,$(MODE)),,$(if $(filter x86_64,$(shell uname -m)),avx2 avx512))
-# What is there to look at the memory of CUDA kernels needs one.
+# Where only CUDA kernels are tested (make memory), the baseline is enough.
 memory = $(asan) -DSTFLOW_ONLY_PLAIN
 
 LIB_SOURCES := $(wildcard $(library_folders:%=%/*.cpp) ops/cuda/*.cpp)

@@ -213,6 +213,10 @@ TEST_CASE("device: steps on discs are few graphs, give the bytes of going kernel
         CHECK(now.pageable == before.pageable);
         CHECK(now.waits_before_work == before.waits);
         replayed += now.replays - before.replays;
+        const int64_t calls =
+            now.launches + now.copies + now.fills + now.replays - (before.launches + before.copies + before.fills + before.replays);
+        if (now.replays - before.replays == 3) CHECK(calls <= 45);
+        if (!graphs) CHECK(calls > 360);
       }
       before = emulator::counts();
       spots.push_back(r.spots);
